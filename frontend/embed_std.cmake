@@ -1,0 +1,18 @@
+# Writes a C++ file that holds each standard library file as a string: std_files() gives {name, text} pairs.
+set(body "// Generated from frontend/std by embed_std.cmake.\n#include \"frontend/std_files.h\"\nnamespace gradc {\n")
+string(APPEND body "const std::vector<StdFile>& std_files() {\n  static const std::vector<StdFile> files = {\n")
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME)
+  file(READ ${file} text)
+  string(LENGTH "${text}" length)
+  set(pieces "")
+  set(at 0)
+  while(at LESS length)   # string literals have a length limit in some compilers
+    string(SUBSTRING "${text}" ${at} 8000 piece)
+    string(APPEND pieces "R\"grad(${piece})grad\" ")
+    math(EXPR at "${at} + 8000")
+  endwhile()
+  string(APPEND body "    {\"std/${name}\", ${pieces}},\n")
+endforeach()
+string(APPEND body "  };\n  return files;\n}\n}  // namespace gradc\n")
+file(WRITE ${OUT} "${body}")

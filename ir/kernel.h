@@ -1,0 +1,51 @@
+// A kernel: one function of native code that computes a fused piece of the graph over a range of units.
+//
+// Its meaning is a small graph of its own (`body`): inputs a0, a1, ... are buffers, results r0, r1, ... are stored. So a
+// kernel prints, parses, verifies and evaluates like any graph, and two kernels with the same body and schedule are one.
+// All buffers are row-major in their logical shape.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace gradc::ir {
+
+/// How a body becomes loops.
+enum class Form : uint8_t {
+  // map: every result has the shape `domain` (a reshape of the domain at most). Vector lanes along the last axis.
+  map,
+  // row: `domain` = outer axes, then inner axes. Reductions are over all inner axes; results have the shape of the outer axes
+  // (row values, perhaps with axes of extent 1 or a reshape between) or of the whole domain. One row after another, in one visit: reductions in
+  // dependency order, then full-size results. Lanes along the inner axes.
+  row,
+  // column: reductions over all `outer` leading axes; results have the shape of the remaining axes. Lanes along the last axis.
+  column,
+  // contract: the hero is a contract. Its operands are inputs seen through views and casts; results are maps of the hero and of
+  // other inputs, with the hero's shape.
+  contract,
+};
+
+struct Kernel {
+  Form form = Form::map;
+  Function body;
+  Value hero;              // contract: that node; else invalid
+  Shape domain;            // map, row, column: as above; contract: the hero's result shape
+  int64_t outer = 0;            // row, column: number of leading axes; map: number of leading axes that units count; contract: axes
+                                // of the result that units count (batch indices and the row index)
+  int64_t units = 1;            // extent of the partition index: a kernel call computes units [begin, end)
+                                //   map, row, contract: the leading `outer` axes, flattened; if map has outer = 0: blocks of
+                                //   `flat_block` elements of the flattened domain
+                                //   column: blocks of `column_block` columns of the flattened kept axes
+  std::vector<int> in_place;    // per result: the input that shares its buffer, or -1. That input is read at the place that is written alone
+
+  static constexpr int64_t flat_block = 1024;
+  static constexpr int64_t column_block = 64;
+};
+
+/// "contract 128x256x784 + add + max": for profiles and dumps.
+std::string describe(const Kernel&);
+/// The kernel as text: schedule in a comment, then the body. Equal texts are equal kernels (locations are left out).
+std::string key(const Kernel&);
+
+}  // namespace gradc::ir

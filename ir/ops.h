@@ -1,0 +1,51 @@
+// Operations and attributes as enums and tables, all expanded from ops.def.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace gradc::ir {
+
+enum class Op : uint8_t {
+#define OP(name, ...) name,
+#include "ir/ops.def"
+};
+
+enum class Attr : uint8_t {
+#define ATTR(name, kind) name,
+#include "ir/ops.def"
+};
+
+enum class OpKind : uint8_t { map, view, contract, reduce, source, gradient };
+enum class AttrKind : uint8_t { integer, number, text, integers, element, dense };
+
+enum Traits : uint32_t {
+  none = 0,
+  elementwise = 1,    // result element i depends on operand elements i alone
+  commutative = 2,
+  associative = 4,    // up to rounding
+};
+
+struct OpInfo {
+  std::string_view name;
+  OpKind kind;
+  int operands;
+  std::span<const Attr> attributes;
+  uint32_t traits;
+  std::string_view doc;
+};
+
+const OpInfo& info(Op);
+std::string_view attr_name(Attr);
+AttrKind attr_kind(Attr);
+std::span<const Op> all_ops();
+std::optional<Op> op_from_name(std::string_view);
+std::optional<Attr> attr_from_name(std::string_view);
+
+inline bool is_map(Op op) { return info(op).kind == OpKind::map; }
+inline bool is_view(Op op) { return info(op).kind == OpKind::view; }
+inline bool is_reduce(Op op) { return info(op).kind == OpKind::reduce; }
+inline bool is_source(Op op) { return info(op).kind == OpKind::source; }
+
+}  // namespace gradc::ir

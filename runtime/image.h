@@ -1,0 +1,21 @@
+/* What a compiled artifact contains beside the runtime: the program as data and its kernels. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A kernel over units [begin, end). args: inputs, then results, 64-byte aligned. scratch: private to the thread. */
+typedef void (*gradc_kernel)(char* const* args, int64_t begin, int64_t end, char* scratch);
+
+typedef struct gradc_image {
+  const uint8_t* program; /* FlatBuffer, root gradc.program.Program */
+  size_t program_size;
+  const gradc_kernel* kernels; /* in the order of Program.kernels */
+} gradc_image;
+
+#ifdef __cplusplus
+}
+#endif
