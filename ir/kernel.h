@@ -43,6 +43,14 @@ struct Kernel {
   static constexpr int64_t column_block = 64;
 };
 
+/// A kernel and the values of a function that it reads and computes. Values that no call computes are inputs, variables
+/// and literals.
+struct KernelCall {
+  Kernel kernel;
+  std::vector<Value> arguments;   // of body inputs a0, a1, ...
+  std::vector<Value> results;     // of body results r0, r1, ...
+};
+
 /// "contract 128x256x784 + add + max": for profiles and dumps.
 std::string describe(const Kernel&);
 /// The kernel as text: schedule in a comment, then the body. Equal texts are equal kernels (locations are left out).
