@@ -2,7 +2,7 @@
 // file, line, column, the source line, a caret, further places (both shapes of a mismatch) and, where one is near, a suggestion.
 #pragma once
 #include <cstdint>
-#include <map>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,7 +38,7 @@ struct Position {
   uint32_t line = 0, column = 0;   // from 1; columns count characters (UTF-8), not bytes
 };
 
-/// The texts of all files that take part in a compilation.
+/// The texts of all files that take part in a compilation. References and views stay valid while more files are added.
 class Sources {
  public:
   FileId add(std::string path, std::string text);
@@ -53,7 +53,7 @@ class Sources {
     std::string path, text;
     std::vector<uint32_t> line_starts;
   };
-  std::vector<File> files_ = {{}};
+  std::deque<File> files_ = std::deque<File>(1);
 };
 
 /// A further place that a diagnostic points at: "w is f32[784, 256] from here".
@@ -79,7 +79,8 @@ class Diagnostics {
   bool failed() const { return errors_ > 0; }
   int errors() const { return errors_; }
   const std::vector<Diagnostic>& all() const { return all_; }
-  /// All diagnostics as text, with colours for a terminal if asked.
+  /// All diagnostics as text, in order, equal ones once (an error in a loop or a layer is found at each turn), with colours for
+  /// a terminal if asked.
   std::string render(bool color) const;
   std::string render(const Diagnostic&, bool color) const;
 
@@ -89,7 +90,7 @@ class Diagnostics {
   int errors_ = 0;
 };
 
-/// The candidate nearest to a misspelt name (by edit distance, at most a third of its letters), or "".
+/// The candidate nearest to a misspelt name (edit distance with swaps of neighbours, at most a third of its letters), or "".
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates);
 
 }  // namespace gradc
