@@ -1,0 +1,501 @@
+// From kernels to an entry.
+//
+// Phases. A barrier stands where data crosses granules. A kernel goes into the phase of the kernels that it reads if it reads
+// their results row by row at its own unit (aligned), and then into their strand, where one granule runs through all of
+// them; otherwise into the next phase. So the forward pass and the input gradients of a dense network are one phase.
+//
+// Variables. A new value is written over the old one. That is right if nobody reads the old value afterwards, and the kernel
+// itself reads it at the place that it writes alone; readers are put into earlier phases. Where they depend on the writer, the value goes
+// to the arena and is copied in a last phase. Writers wait for the loss, so that a loss that is not finite loses nothing.
+//
+// Memory. A value lives from the phase of its kernel to the last phase that reads it (threads are at different places within
+// a phase). Places are given greedily, large values first.
+#include "codegen/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "ir/bf16.h"
+#include "ir/check.h"
+#include "ir/infer.h"
+
+namespace gradc::codegen {
+using namespace ir;
+
+namespace {
+constexpr uint64_t alignment = 64;
+uint64_t aligned(uint64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+std::unique_ptr<program::TensorTypeT> schema_type(const Type& type) {
+  auto t = std::make_unique<program::TensorTypeT>();
+  t->element = static_cast<program::ElementType>(type.element);
+  t->shape = type.shape;
+  return t;
+}
+
+// ---- which axis 0 is the unit: does a kernel that computes unit u read an input at row u alone?
+
+// For each node of the body: whether it is evaluated only where its first axis is the unit.
+std::vector<bool> rows_follow_units(const Kernel& kernel) {
+  const Function& body = kernel.body;
+  std::vector<bool> seen(body.size()), follows(body.size());
+  auto reach = [&](Value v, bool yes) {
+    follows[v.id] = seen[v.id] ? follows[v.id] && yes : yes;
+    seen[v.id] = true;
+  };
+  bool by_rows = kernel.form != Form::column && kernel.outer == 1;
+  for (const Result& r : body.results) reach(r.value, by_rows);
+  for (size_t i = body.size(); i-- > 0;) {
+    const Node& node = body.nodes[i];
+    if (!seen[i]) continue;
+    for (size_t k = 0; k < node.operands.size(); ++k) {
+      Value operand = node.operands[k];
+      const Shape& from = body.type(operand).shape;
+      bool same_extent = !from.empty() && !node.type.shape.empty() && from[0] == node.type.shape[0];
+      bool yes = false;
+      if (is_map(node.op)) yes = true;
+      else if (is_reduce(node.op)) yes = node.op != Op::fold && same_extent && kernel.form == Form::row;
+      else if (node.op == Op::contract) {
+        ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
+        const std::string& indices = k == 0 ? spec.a : spec.b;
+        yes = !indices.empty() && !spec.result.empty() && indices[0] == spec.result[0];
+      } else if (node.op == Op::transpose) yes = node.attrs.integers(Attr::axes)[0] == 0;
+      else if (node.op == Op::broadcast) yes = !from.empty() && node.attrs.integers(Attr::axes)[0] == 0;
+      else if (node.op == Op::reshape) yes = same_extent;
+      else if (node.op == Op::slice || node.op == Op::pad) yes = same_extent;
+      else if (node.op == Op::reverse || node.op == Op::windows) yes = node.attrs.integers(Attr::axes)[0] != 0;
+      reach(operand, follows[i] && yes);
+    }
+  }
+  for (size_t i = 0; i < follows.size(); ++i) follows[i] = follows[i] && seen[i];
+  return follows;
+}
+
+Value body_input(const Function& body, size_t index) { return body.input(fmt::format("a{}", index)); }
+
+// Whether the kernel reads argument `index` only at the element that it is about to write to a result of the same shape.
+bool reads_in_place(const Kernel& kernel, size_t index) {
+  const Function& body = kernel.body;
+  Value in = body_input(body, index);
+  if (kernel.form == Form::contract) {
+    // Not through the hero.
+    std::vector<bool> under(body.size());
+    under[kernel.hero.id] = true;
+    for (size_t i = kernel.hero.id + 1; i-- > 0;)
+      if (under[i])
+        for (Value operand : body.nodes[i].operands) under[operand.id] = true;
+    if (under[in.id]) return false;
+  }
+  if (kernel.form == Form::row || kernel.form == Form::column) {
+    // Reductions read ahead of what is written.
+    std::vector<bool> under(body.size());
+    for (size_t i = body.size(); i-- > 0;) {
+      if (is_reduce(body.nodes[i].op)) under[i] = true;
+      if (under[i])
+        for (Value operand : body.nodes[i].operands) under[operand.id] = true;
+    }
+    if (under[in.id]) return false;
+  }
+  // Maps alone between the input and the results.
+  std::vector<bool> from(body.size());
+  from[in.id] = true;
+  for (size_t i = in.id + 1; i < body.size(); ++i)
+    for (Value operand : body.nodes[i].operands)
+      if (from[operand.id]) {
+        if (!is_map(body.nodes[i].op)) return false;
+        from[i] = true;
+      }
+  return true;
+}
+
+struct Planner {
+  const Module& module;
+  const Function& f;
+  std::vector<KernelCall> calls;
+  KernelTable& kernels;
+  program::ProgramT& program;
+
+  std::vector<int> producer;                     // per value: the call that computes it, or -1
+  std::map<std::string, uint64_t> variable_at;   // offsets
+  std::vector<std::set<int>> after;              // per call: calls that come before it
+  std::vector<std::set<int>> apart;              // per call: those of them that a barrier must separate from it
+  std::vector<int> phase, strand;                // per call
+  std::vector<program::Place> place;             // per value
+  std::vector<bool> placed;
+  struct Strand {
+    int phase;
+    int64_t units;
+    std::vector<int> calls;
+  };
+  std::vector<Strand> strands;
+
+  void run() {
+    for (const auto& v : program.variables) variable_at[v->name] = v->offset;
+    place.resize(f.size());
+    placed.resize(f.size());
+    index();
+    add_dependencies();
+    write_in_place();
+    assign_phases();
+    place_values();
+    emit();
+  }
+
+  void index() {
+    producer.assign(f.size(), -1);
+    for (size_t c = 0; c < calls.size(); ++c)
+      for (Value v : calls[c].results) producer[v.id] = static_cast<int>(c);
+    after.resize(calls.size());
+    apart.resize(calls.size());
+  }
+
+  void add_dependencies() {
+    for (size_t c = 0; c < calls.size(); ++c)
+      for (Value v : calls[c].arguments)
+        if (producer[v.id] >= 0) after[c].insert(producer[v.id]);
+  }
+
+  bool comes_after(int later, int earlier) const {
+    std::vector<int> stack = {later};
+    std::vector<bool> seen(calls.size());
+    while (!stack.empty()) {
+      int at = stack.back();
+      stack.pop_back();
+      if (at == earlier) return true;
+      if (seen[at]) continue;
+      seen[at] = true;
+      stack.insert(stack.end(), after[at].begin(), after[at].end());
+    }
+    return false;
+  }
+
+  bool reads_variable(const KernelCall& call, const std::string& name) const {
+    return std::any_of(call.arguments.begin(), call.arguments.end(), [&](Value v) { return f[v].op == Op::variable && f[v].attrs.text(Attr::name) == name; });
+  }
+
+  void put(Value v, program::Space space, uint64_t offset) {
+    place[v.id] = program::Place(space, offset);
+    placed[v.id] = true;
+  }
+
+  void write_in_place() {
+    std::vector<std::pair<int, std::string>> copies;
+    const Result* loss = f.result("loss");
+    int loss_call = loss ? producer[loss->value.id] : -1;
+    for (const Result& r : f.results) {
+      if (!r.write) continue;
+      const Node& source = f[r.value];
+      if (source.op == Op::variable && source.attrs.text(Attr::name) == r.name) continue;   // unchanged
+      int writer = producer[r.value.id];
+      CHECK(writer >= 0, "the new value of {} is computed by no kernel", r.name);
+      if (overwrite(writer, r.name, r.value)) {
+        put(r.value, program::Space::variables, variable_at.at(r.name));
+        if (loss_call >= 0 && loss_call != writer && !comes_after(loss_call, writer)) separate(loss_call, writer);
+      } else {
+        copies.push_back({writer, r.name});
+      }
+    }
+    for (const auto& [writer, name] : copies) append_copy(name, f.result(name)->value, loss_call);
+  }
+
+  void separate(int earlier, int later) {
+    after[later].insert(earlier);
+    apart[later].insert(earlier);
+  }
+
+  // Orders all readers of the old value before the writer; false if that cannot be.
+  bool overwrite(int writer, const std::string& name, Value value) {
+    KernelCall& call = calls[writer];
+    std::vector<int> readers;
+    for (size_t c = 0; c < calls.size(); ++c)
+      if (static_cast<int>(c) != writer && reads_variable(calls[c], name)) {
+        if (comes_after(static_cast<int>(c), writer)) return false;
+        readers.push_back(static_cast<int>(c));
+      }
+    for (const Result& r : f.results)   // an output that is the old value itself
+      if (!r.write && f[r.value].op == Op::variable && f[r.value].attrs.text(Attr::name) == name) return false;
+    size_t result = std::find(call.results.begin(), call.results.end(), value) - call.results.begin();
+    call.kernel.in_place.resize(call.results.size(), -1);
+    for (size_t a = 0; a < call.arguments.size(); ++a) {
+      const Node& node = f[call.arguments[a]];
+      if (node.op != Op::variable || node.attrs.text(Attr::name) != name) continue;
+      if (!reads_in_place(call.kernel, a)) return false;
+      call.kernel.in_place[result] = static_cast<int>(a);
+    }
+    for (int reader : readers) separate(reader, writer);
+    return true;
+  }
+
+  // A last kernel that copies a value to a variable.
+  void append_copy(const std::string& name, Value value, int loss_call) {
+    KernelCall copy;
+    copy.kernel.form = Form::map;
+    copy.kernel.domain = f.type(value).shape;
+    copy.kernel.units = std::max<int64_t>(1, (f.type(value).size() + Kernel::flat_block - 1) / Kernel::flat_block);
+    copy.kernel.body.name = "kernel";
+    const Type& type = f.type(value);
+    Value in = copy.kernel.body.append({Op::input, type, {}, {{Attr::name, std::string("a0")}, {Attr::element, type.element}, {Attr::shape, type.shape}}, f[value].loc});
+    copy.kernel.body.results.push_back({"r0", in, false});
+    copy.arguments = {value};
+    int self = static_cast<int>(calls.size());
+    std::set<int> before = {producer[value.id]};
+    if (loss_call >= 0) before.insert(loss_call);
+    for (size_t c = 0; c < calls.size(); ++c)
+      if (reads_variable(calls[c], name)) before.insert(static_cast<int>(c));
+    copies_to[self] = variable_at.at(name);
+    calls.push_back(std::move(copy));
+    after.push_back(before);
+    apart.push_back(before);
+  }
+  std::map<int, uint64_t> copies_to;   // calls that are copies: where to
+
+  // Whether call `c` reads the results of `from` row by row at its own unit.
+  bool aligned_with(int c, int from) const {
+    const Kernel &reader = calls[c].kernel, &writer = calls[from].kernel;
+    if (reader.units != writer.units || reader.outer != 1 || writer.outer != 1 || writer.form == Form::column || reader.form == Form::column) return false;
+    std::vector<bool> follows = rows_follow_units(reader);
+    for (size_t a = 0; a < calls[c].arguments.size(); ++a) {
+      Value v = calls[c].arguments[a];
+      if (producer[v.id] != from) continue;
+      if (f.type(v).rank() == 0 || f.type(v).shape[0] != reader.units) return false;
+      if (!follows[body_input(reader.body, a).id]) return false;
+    }
+    return true;
+  }
+  bool reads_result_of(int c, int from) const {
+    return std::any_of(calls[c].arguments.begin(), calls[c].arguments.end(), [&](Value v) { return producer[v.id] == from; });
+  }
+
+  void assign_phases() {
+    phase.assign(calls.size(), -1);
+    strand.assign(calls.size(), -1);
+    std::vector<int> order;
+    auto visit = [&](auto&& self, int c) -> void {
+      if (phase[c] != -1) return;
+      phase[c] = 0;
+      for (int before : after[c]) self(self, before);
+      order.push_back(c);
+    };
+    for (size_t c = 0; c < calls.size(); ++c) visit(visit, static_cast<int>(c));
+    for (int c : order) {
+      int at = 0;
+      std::set<int> joined;
+      for (int before : after[c]) {
+        bool rides = !apart[c].count(before) && reads_result_of(c, before) && aligned_with(c, before);
+        at = std::max(at, phase[before] + (rides ? 0 : 1));
+      }
+      for (int before : after[c])
+        if (phase[before] == at) joined.insert(strand[before]);
+      phase[c] = at;
+      if (joined.empty()) {
+        strand[c] = static_cast<int>(strands.size());
+        strands.push_back({at, calls[c].kernel.units, {c}});
+        continue;
+      }
+      int into = *joined.begin();   // strands that meet here become one
+      for (auto it = std::next(joined.begin()); it != joined.end(); ++it) {
+        for (int moved : strands[*it].calls) strand[moved] = into, strands[into].calls.push_back(moved);
+        strands[*it].calls.clear();
+      }
+      strand[c] = into;
+      strands[into].calls.push_back(c);
+    }
+  }
+
+  int last_phase() const { return phase.empty() ? 0 : *std::max_element(phase.begin(), phase.end()); }
+
+  uint64_t arena_bytes = 0;
+
+  void place_values() {
+    struct Lifetime {
+      Value value;
+      uint64_t bytes;
+      int first, last;
+    };
+    std::vector<int> first(f.size(), -1), last(f.size(), -1);
+    for (size_t c = 0; c < calls.size(); ++c) {
+      for (Value v : calls[c].results) first[v.id] = phase[c], last[v.id] = std::max(last[v.id], phase[c]);
+      for (Value v : calls[c].arguments) last[v.id] = std::max(last[v.id], phase[c]);
+    }
+    for (const Result& r : f.results)
+      if (!r.write) last[r.value.id] = last_phase();
+    std::vector<Lifetime> lifetimes;
+    for (uint32_t i = 0; i < f.size(); ++i) {
+      const Node& node = f.nodes[i];
+      if (node.op == Op::variable) put(Value{i}, program::Space::variables, variable_at.at(node.attrs.text(Attr::name)));
+      if (node.op == Op::literal && last[i] >= 0) put(Value{i}, program::Space::constants, add_constant(node));
+      if (node.op == Op::input) lifetimes.push_back({Value{i}, aligned(node.type.bytes()), -1, std::max(last[i], 0)});
+      if (producer[i] >= 0 && !placed[i]) lifetimes.push_back({Value{i}, aligned(node.type.bytes()), first[i], last[i]});
+    }
+    std::stable_sort(lifetimes.begin(), lifetimes.end(), [](const Lifetime& a, const Lifetime& b) { return a.bytes > b.bytes; });
+    std::vector<std::pair<Lifetime, uint64_t>> done;
+    for (const Lifetime& life : lifetimes) {
+      std::vector<std::pair<uint64_t, uint64_t>> taken;
+      for (const auto& [other, offset] : done)
+        if (other.first <= life.last && life.first <= other.last) taken.push_back({offset, offset + other.bytes});
+      std::sort(taken.begin(), taken.end());
+      uint64_t offset = 0;
+      for (const auto& [begin, end] : taken) {
+        if (offset + life.bytes <= begin) break;
+        offset = std::max(offset, end);
+      }
+      put(life.value, program::Space::arena, offset);
+      arena_bytes = std::max(arena_bytes, offset + life.bytes);
+      done.push_back({life, offset});
+    }
+  }
+
+  uint64_t add_constant(const Node& node) {
+    const Dense& data = node.attrs.dense(Attr::data);
+    std::vector<uint8_t> bytes(node.type.bytes());
+    auto store = [&]<typename T>(size_t i, T value) { std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T)); };
+    for (size_t i = 0; i < data.size(); ++i) switch (node.type.element) {
+        case ElementType::f32: store(i, static_cast<float>(data[i])); break;
+        case ElementType::f64: store(i, data[i]); break;
+        case ElementType::bf16: store(i, to_bf16(static_cast<float>(data[i]))); break;
+        case ElementType::i32: store(i, static_cast<int32_t>(data[i])); break;
+        case ElementType::i64: store(i, static_cast<int64_t>(data[i])); break;
+        case ElementType::u8:
+        case ElementType::boolean: store(i, static_cast<uint8_t>(data[i])); break;
+      }
+    uint64_t offset = aligned(program.constants.size());
+    program.constants.resize(offset);
+    program.constants.insert(program.constants.end(), bytes.begin(), bytes.end());
+    return offset;
+  }
+
+  std::unique_ptr<program::PortT> port(const std::string& name, Value v) const {
+    auto p = std::make_unique<program::PortT>();
+    p->name = name;
+    p->type = schema_type(f.type(v));
+    p->place = std::make_unique<program::Place>(place[v.id]);
+    return p;
+  }
+
+  std::unique_ptr<program::CallT> emit_call(int c) {
+    const KernelCall& call = calls[c];
+    auto out = std::make_unique<program::CallT>();
+    out->kernel = kernels.add(call.kernel);
+    for (Value v : call.arguments) out->args.push_back(place[v.id]), out->bytes += static_cast<double>(f.type(v).bytes());
+    for (Value v : call.results) {
+      out->args.push_back(place[v.id]);
+      out->output_types.push_back(schema_type(f.type(v)));
+      out->bytes += static_cast<double>(f.type(v).bytes());
+    }
+    if (auto copy = copies_to.find(c); copy != copies_to.end()) {
+      out->args.push_back(program::Place(program::Space::variables, copy->second));
+      out->output_types.push_back(schema_type(f.type(call.arguments[0])));
+    }
+    out->outputs = static_cast<uint32_t>(out->output_types.size());
+    out->units = call.kernel.units;
+    out->grain = grain(call.kernel.units);
+    out->name = describe(call.kernel);
+    std::set<std::string> lines;
+    for (const Node& node : call.kernel.body.nodes) {
+      out->flops += work(call.kernel.body, node);
+      if (node.op != Op::input && node.loc.known()) lines.insert(module.describe(node.loc));
+    }
+    out->lines.assign(lines.begin(), lines.end());
+    return out;
+  }
+
+  static double work(const Function& body, const Node& node) {
+    if (node.op == Op::contract) {
+      ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
+      double flops = 2.0 * static_cast<double>(node.type.size());
+      for (size_t i = 0; i < spec.a.size(); ++i)
+        if (spec.result.find(spec.a[i]) == std::string::npos) flops *= static_cast<double>(body.type(node.operands[0]).shape[i]);
+      return flops;
+    }
+    if (is_map(node.op)) return static_cast<double>(node.type.size());
+    if (is_reduce(node.op)) return static_cast<double>(body.type(node.operands[0]).size());
+    return 0;
+  }
+
+  void emit() {
+    auto entry = std::make_unique<program::EntryT>();
+    entry->name = f.name;
+    for (uint32_t i = 0; i < f.size(); ++i)
+      if (f.nodes[i].op == Op::input) entry->inputs.push_back(port(f.nodes[i].attrs.text(Attr::name), Value{i}));
+    for (const Result& r : f.results) {
+      if (r.write) entry->writes.push_back(r.name);
+      else entry->outputs.push_back(port(r.name, r.value));
+    }
+    int phases = calls.empty() ? 0 : last_phase() + 1;
+    for (int p = 0; p < phases; ++p) entry->phases.push_back(std::make_unique<program::PhaseT>());
+    entry->first_update = phases;
+    for (Strand& s : strands) {
+      if (s.calls.empty()) continue;
+      auto out = std::make_unique<program::StrandT>();
+      int64_t g = grain(s.units);
+      out->granules = static_cast<uint32_t>((s.units + g - 1) / g);
+      for (int c : order_of(s)) {
+        out->calls.push_back(emit_call(c));
+        auto call = out->calls.back().get();
+        for (size_t a = call->args.size() - call->outputs; a < call->args.size(); ++a)
+          if (call->args[a].space() == program::Space::variables) entry->first_update = std::min<uint32_t>(entry->first_update, s.phase);
+      }
+      entry->phases[s.phase]->strands.push_back(std::move(out));
+    }
+    entry->arena_bytes = arena_bytes;
+    program.entries.push_back(std::move(entry));
+  }
+
+  // The calls of a strand, each after those of the same strand that it reads.
+  std::vector<int> order_of(const Strand& s) const {
+    std::vector<int> order;
+    std::set<int> members(s.calls.begin(), s.calls.end()), done;
+    auto visit = [&](auto&& self, int c) -> void {
+      if (!members.count(c) || !done.insert(c).second) return;
+      for (int before : after[c]) self(self, before);
+      order.push_back(c);
+    };
+    for (int c : s.calls) visit(visit, c);
+    return order;
+  }
+};
+}  // namespace
+
+uint32_t KernelTable::add(const Kernel& kernel) {
+  std::string text = key(kernel);
+  auto [it, fresh] = index_.try_emplace(text, static_cast<uint32_t>(kernels_.size()));
+  if (fresh) {
+    kernels_.push_back(kernel);
+    texts_.push_back(text);
+  }
+  return it->second;
+}
+
+std::string KernelTable::symbol(uint32_t index) { return fmt::format("gradc_kernel_{}", index); }
+
+void place_variables(const Module& module, program::ProgramT& program) {
+  uint64_t offset = 0;
+  for (const Variable& v : module.variables) {
+    auto out = std::make_unique<program::VariableT>();
+    out->name = v.name;
+    out->type = schema_type(v.type);
+    out->kind = static_cast<program::VariableKind>(v.kind);
+    out->frozen = v.frozen;
+    out->offset = offset;
+    out->line = v.loc.known() ? module.describe(v.loc) : "";
+    offset += aligned(v.type.bytes());
+    program.variables.push_back(std::move(out));
+  }
+  program.variables_bytes = offset;
+}
+
+void plan_entry(const Module& module, const Function& f, std::vector<KernelCall> calls, KernelTable& kernels, program::ProgramT& program) {
+  Doing doing(fmt::format("planning {}", f.name));
+  Planner{module, f, std::move(calls), kernels, program}.run();
+}
+
+int64_t grain(int64_t units) {
+  if (units <= 16) return std::max<int64_t>(units, 1);
+  if (units <= 64) return 16;
+  if (units < 512) return 32;
+  return 56;
+}
+}  // namespace gradc::codegen

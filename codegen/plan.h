@@ -1,0 +1,36 @@
+// The plan of an entry: kernels in phases and granules, and a place in memory for every value. See plan.cpp for the rules.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ir/kernel.h"
+#include "runtime/program_generated.h"
+
+namespace gradc::codegen {
+
+/// The distinct kernels of a program: kernels that are equal up to the buffers they touch are compiled once.
+class KernelTable {
+ public:
+  uint32_t add(const ir::Kernel&);
+  const std::vector<ir::Kernel>& kernels() const { return kernels_; }
+  const std::string& text(uint32_t index) const { return texts_[index]; }
+  static std::string symbol(uint32_t index);
+
+ private:
+  std::vector<ir::Kernel> kernels_;
+  std::vector<std::string> texts_;
+  std::map<std::string, uint32_t> index_;
+};
+
+/// Gives every variable of the module its place in the variables block.
+void place_variables(const ir::Module&, program::ProgramT&);
+
+/// Plans one fused function and appends it to the program's entries. Variables must have been placed. Literals go to the
+/// program's constants. Scratch is the caller's to fill in: emission knows it.
+void plan_entry(const ir::Module&, const ir::Function&, std::vector<ir::KernelCall>, KernelTable&, program::ProgramT&);
+
+/// Units per granule: depends on the number of units alone, never on threads, so that bits do not.
+int64_t grain(int64_t units);
+
+}  // namespace gradc::codegen

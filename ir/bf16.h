@@ -1,0 +1,18 @@
+// bfloat16: the upper half of an IEEE single.
+#pragma once
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+namespace gradc {
+
+/// Rounded to nearest, ties to even; a NaN stays a NaN.
+inline uint16_t to_bf16(float value) {
+  uint32_t bits = std::bit_cast<uint32_t>(value);
+  if (std::isnan(value)) return static_cast<uint16_t>((bits >> 16) | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline float from_bf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+
+}  // namespace gradc
