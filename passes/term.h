@@ -11,6 +11,16 @@ struct Term {
   operator ir::Value() const { return v; }
   const ir::Type& type() const { return b->type(v); }
   const ir::Shape& shape() const { return type().shape; }
+  ir::ElementType element() const { return type().element; }
+  int64_t rank() const { return type().rank(); }
+  // References into the node are valid until the next node is built.
+  const ir::Node& node() const { return b->function[v]; }
+  ir::Op op() const { return node().op; }
+  bool is(ir::Op o) const { return op() == o; }
+  Term x(size_t i) const { return {b, node().operands[i]}; }
+  size_t operands() const { return node().operands.size(); }
+  std::vector<int64_t> list(ir::Attr a) const { return node().attrs.integers(a); }
+  bool same(Term other) const { return v == other.v; }
 };
 
 inline Term apply(ir::Op op, Term x) { return {x.b, x.b->make(op, {x.v})}; }

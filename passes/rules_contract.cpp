@@ -1,0 +1,128 @@
+// Rewrites of contracts: views that only permute or repeat go into the index lists, and what is no sum of products is none.
+#include <algorithm>
+
+#include "ir/infer.h"
+#include "passes/rules.h"
+
+namespace gradc::passes {
+namespace {
+using ir::Attr;
+using ir::ContractSpec;
+using ir::Op;
+using ir::Shape;
+using ir::Value;
+using Axes = std::vector<int64_t>;
+constexpr Value no;
+
+ContractSpec spec_of(Term t) { return std::get<ContractSpec>(ContractSpec::parse(t.node().attrs.text(Attr::spec))); }
+bool in(const std::string& list, char c) { return list.find(c) != list.npos; }
+std::string permuted(const std::string& list, const Axes& axes) {
+  std::string result;
+  for (int64_t axis : axes) result += list[axis];
+  return result;
+}
+
+// contract(transpose(x), y) and contract(x, transpose(y)): permute the index list
+Value contract_of_transpose(Term t) {
+  ContractSpec spec = spec_of(t);
+  for (int i : {0, 1})
+    if (Term y = t.x(i); y.is(Op::transpose)) {
+      std::string& list = i == 0 ? spec.a : spec.b;
+      list = permuted(list, inverse_permutation(y.list(Attr::axes)));
+      return contract(spec.text(), i == 0 ? y.x(0) : t.x(0), i == 1 ? y.x(0) : t.x(1));
+    }
+  return no;
+}
+// transpose(contract(x, y)): permute the result's index list
+Value transpose_of_contract(Term t) {
+  Term y = t.x(0);
+  if (!y.is(Op::contract)) return no;
+  ContractSpec spec = spec_of(y);
+  spec.result = permuted(spec.result, t.list(Attr::axes));
+  return contract(spec.text(), y.x(0), y.x(1));
+}
+// An index of extent 1 leaves the lists; the result is reshaped to have it again.
+Value contract_of_ones(Term t) {
+  ContractSpec spec = spec_of(t);
+  Term operands[] = {t.x(0), t.x(1)};
+  std::string ones;
+  for (int i : {0, 1})
+    for (size_t k = 0; k < (i == 0 ? spec.a : spec.b).size(); ++k)
+      if (operands[i].shape()[k] == 1 && !in(ones, (i == 0 ? spec.a : spec.b)[k])) ones += (i == 0 ? spec.a : spec.b)[k];
+  if (ones.empty()) return no;
+  auto drop = [&](std::string& list) { std::erase_if(list, [&](char c) { return in(ones, c); }); };
+  drop(spec.a), drop(spec.b), drop(spec.result);
+  return reshape(contract(spec.text(), reshape(operands[0], without_ones(operands[0].shape())), reshape(operands[1], without_ones(operands[1].shape()))), t.shape());
+}
+// contract(broadcast(x), y): an index that x does not vary along is summed over y alone, or repeated in the result, or y's own
+Value contract_of_broadcast(Term t) {
+  ContractSpec spec = spec_of(t);
+  for (int i : {0, 1}) {
+    Term x = t.x(i), y = t.x(1 - i);
+    auto c = number(x);
+    if (!c && !x.is(Op::broadcast)) continue;
+    std::string list = i == 0 ? spec.a : spec.b, other = i == 0 ? spec.b : spec.a, kept, result;
+    Term source = c ? Term{t.b, t.b->scalar(*c, t.element())} : x.x(0);
+    if (!c) kept = permuted(list, x.list(Attr::axes));
+    if (kept.size() == list.size()) continue;
+    // Sum y over the indices that the result lacks and x does not vary along.
+    Axes summed;
+    std::string rest;
+    for (size_t k = 0; k < other.size(); ++k)
+      if (!in(spec.result, other[k]) && !in(kept, other[k]))
+        summed.push_back(static_cast<int64_t>(k));
+      else
+        rest += other[k];
+    y = reduce(Op::reduce_sum, y, summed);
+    Axes axes;
+    Shape inner_shape;
+    for (size_t k = 0; k < spec.result.size(); ++k)
+      if (in(kept, spec.result[k]) || in(rest, spec.result[k])) result += spec.result[k], axes.push_back(static_cast<int64_t>(k));
+    Term inner = i == 0 ? contract(kept + "," + rest + "->" + result, source, y) : contract(rest + "," + kept + "->" + result, y, source);
+    return broadcast(inner, t.shape(), axes);
+  }
+  return no;
+}
+// contract without a summed index => product of broadcasts
+Value contract_to_product(Term t) {
+  ContractSpec spec = spec_of(t);
+  for (char c : spec.a + spec.b)
+    if (!in(spec.result, c)) return no;
+  Value sides[2];
+  for (int i : {0, 1}) {
+    const std::string& list = i == 0 ? spec.a : spec.b;
+    Axes order, axes;   // the operand's axes in the order of the result
+    for (size_t k = 0; k < spec.result.size(); ++k)
+      if (size_t at = list.find(spec.result[k]); at != list.npos) order.push_back(static_cast<int64_t>(at)), axes.push_back(static_cast<int64_t>(k));
+    sides[i] = broadcast(transpose(t.x(i), order), t.shape(), axes);
+  }
+  return Term{t.b, sides[0]} * Term{t.b, sides[1]};
+}
+// contract(-x, y) => -contract(x, y);  contract(x, -y) => -contract(x, y)
+Value contract_of_negative(Term t) {
+  std::string spec = t.node().attrs.text(Attr::spec);
+  if (t.x(0).is(Op::neg)) return -contract(spec, t.x(0).x(0), t.x(1));
+  return t.x(1).is(Op::neg) ? (-contract(spec, t.x(0), t.x(1).x(0))).v : no;
+}
+// contract(x * c, y) => contract(x, y) * c, where c is a power of two
+Value contract_of_multiple(Term t) {
+  std::string spec = t.node().attrs.text(Attr::spec);
+  for (int i : {0, 1})
+    if (Term x = t.x(i); x.is(Op::mul))
+      if (auto c = number(x.x(1)); c && is_power_of_two(*c)) return (i == 0 ? contract(spec, x.x(0), t.x(1)) : contract(spec, t.x(0), x.x(0))) * *c;
+  return no;
+}
+
+constexpr Rule table[] = {
+    {"contract-of-transpose", Op::contract, contract_of_transpose},
+    {"transpose-of-contract", Op::transpose, transpose_of_contract},
+    {"contract-of-ones", Op::contract, contract_of_ones},
+    {"contract-of-broadcast", Op::contract, contract_of_broadcast},
+    {"contract-to-product", Op::contract, contract_to_product},
+    {"contract-of-negative", Op::contract, contract_of_negative},
+    {"contract-of-multiple", Op::contract, contract_of_multiple},
+};
+}  // namespace
+
+std::span<const Rule> contract_rules() { return table; }
+}  // namespace gradc::passes
