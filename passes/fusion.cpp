@@ -143,8 +143,10 @@ class Fusion {
       reads.push_back(trace(f_, operand));
       if (int g = group_of_[reads.back().base.id]; g >= 0) from.insert(g);
     }
-    for (auto it = from.rbegin(); it != from.rend(); ++it) {
-      int g = *it;
+    // Groups with a hero first: a map group beside them can be computed where it is read.
+    std::vector<int> candidates(from.rbegin(), from.rend());
+    std::stable_partition(candidates.begin(), candidates.end(), [&](int g) { return groups_[g].form != Form::map; });
+    for (int g : candidates) {
       bool joins = fits(groups_[g], node);
       for (const Access& read : reads)
         if (group_of_[read.base.id] == g) joins = joins && readable(groups_[g], read, is_reduce(node.op) ? groups_[g].domain : node.type.shape);
@@ -380,6 +382,11 @@ class Fusion {
   }
 };
 }  // namespace
+
+std::vector<KernelCall> fuse(const Function& f) {
+  Doing doing(fmt::format("fusing {}", f.name));
+  return Fusion(f).run();
+}
 
 Access trace(const Function& f, Value operand) {
   Access access{operand, true, {}};

@@ -1,0 +1,101 @@
+#include <catch2/catch.hpp>
+
+#include "ir/builder.h"
+#include "passes/fusion.h"
+
+using namespace gradc::ir;
+using namespace gradc::passes;
+
+namespace {
+const ElementType f32 = ElementType::f32;
+
+std::vector<KernelCall> fused(Function& f) {
+  prepare_for_fusion(f);
+  return fuse(f);
+}
+int count(const std::vector<KernelCall>& calls, Form form) {
+  int n = 0;
+  for (const KernelCall& call : calls) n += call.kernel.form == form;
+  return n;
+}
+}  // namespace
+
+TEST_CASE("bias and activation ride in the contract's epilogue") {
+  Function f;
+  Builder b(f);
+  Value y = b.contract("mk,kn->mn", b.input("x", {f32, {128, 784}}), b.variable("w", {f32, {784, 256}}));
+  Value z = b.map(Op::add, {y, b.variable("b", {f32, {256}})});
+  f.results.push_back({"a", b.map(Op::max, {z, b.scalar(0, f32)}), false});
+  auto calls = fused(f);
+  REQUIRE(calls.size() == 1);
+  CHECK(calls[0].kernel.form == Form::contract);
+  CHECK(calls[0].kernel.units == 128);
+  CHECK(calls[0].arguments.size() == 3);
+}
+
+TEST_CASE("arithmetic on a contract's operand is stored before it") {
+  Function f;
+  Builder b(f);
+  Value x = b.map(Op::mul, {b.cast(b.input("x", {ElementType::u8, {128, 28, 28}}), f32), b.scalar(1.0 / 255, f32)});
+  f.results.push_back({"y", b.contract("mk,kn->mn", b.reshape(x, {128, 784}), b.variable("w", {f32, {784, 256}})), false});
+  auto calls = fused(f);
+  REQUIRE(calls.size() == 2);
+  CHECK(calls[0].kernel.form == Form::map);
+  CHECK(calls[1].kernel.form == Form::contract);
+}
+
+TEST_CASE("softmax is one kernel over rows") {
+  Function f;
+  Builder b(f);
+  Value x = b.input("x", {f32, {128, 10}});
+  auto keep = [&](Value v) { return b.broadcast(v, {128, 10}, {0}); };
+  Value e = b.make(Op::exp, {b.make(Op::sub, {x, keep(b.reduce(Op::reduce_max, x, {1}))})});
+  f.results.push_back({"p", b.make(Op::div, {e, keep(b.reduce(Op::reduce_sum, e, {1}))}), false});
+  auto calls = fused(f);
+  REQUIRE(calls.size() == 1);
+  CHECK(calls[0].kernel.form == Form::row);
+  CHECK(calls[0].kernel.outer == 1);
+  CHECK(calls[0].kernel.units == 128);
+}
+
+TEST_CASE("an optimizer's update rides in the weight gradient's epilogue") {
+  Function f;
+  Builder b(f);
+  Type type{f32, {784, 256}};
+  Value g = b.contract("mk,mn->kn", b.input("x", {f32, {128, 784}}), b.input("d", {f32, {128, 256}}));
+  Value w = b.variable("w", type), v = b.variable("v", type);
+  Value v2 = b.map(Op::add, {b.map(Op::mul, {v, b.scalar(0.9, f32)}), b.map(Op::mul, {g, b.scalar(0.1, f32)})});
+  Value lr = b.cast(b.input("lr", {ElementType::f64, {}}), f32);
+  f.results.push_back({"w", b.map(Op::sub, {w, b.map(Op::mul, {v2, lr})}), true});
+  f.results.push_back({"v", v2, true});
+  auto calls = fused(f);
+  CHECK(count(calls, Form::contract) == 1);
+  CHECK(calls.back().kernel.form == Form::contract);
+  CHECK(calls.back().results.size() == 2);
+  CHECK(calls.size() == 2);   // and one kernel of scalars
+}
+
+TEST_CASE("sums over columns and over everything have forms of their own") {
+  Function f;
+  Builder b(f);
+  Value x = b.input("x", {f32, {512, 256}});
+  f.results.push_back({"columns", b.reduce(Op::reduce_sum, x, {0}), false});
+  f.results.push_back({"all", b.reduce(Op::reduce_sum, x, {0, 1}), false});
+  auto calls = fused(f);
+  CHECK(count(calls, Form::column) == 1);
+  CHECK(count(calls, Form::row) == 2);   // large: rows first, then their sums
+}
+
+TEST_CASE("what one kernel reads is computed there; what is dear and read twice is stored") {
+  Function f;
+  Builder b(f);
+  Value x = b.input("x", {f32, {64, 32}});
+  Value dear = b.make(Op::exp, {x}), cheap = b.make(Op::neg, {x});
+  Value w = b.variable("w", {f32, {32, 32}});
+  Value y = b.contract("mk,kn->mn", x, w);
+  f.results.push_back({"r", b.make(Op::mul, {y, dear}), false});
+  f.results.push_back({"s", b.reduce(Op::reduce_sum, dear, {1}), false});
+  f.results.push_back({"t", b.reduce(Op::reduce_max, cheap, {1}), false});
+  auto calls = fused(f);
+  CHECK(count(calls, Form::map) == 1);   // exp
+}
