@@ -214,8 +214,6 @@ Inferred reduce_index(Operands x, const Attrs& attrs) {
 
 Inferred constant(Operands, const Attrs& attrs) {
   Type type{attrs.element(Attr::element), attrs.integers(Attr::shape)};
-  for (int64_t extent : type.shape)
-    if (extent < 0) return wrong("negative extent in {}", to_string(type));
   if (attrs.has(Attr::data) && static_cast<int64_t>(attrs.dense(Attr::data).size()) != type.size()) return wrong("{} elements given for {}", attrs.dense(Attr::data).size(), to_string(type));
   if (attrs.has(Attr::axis) && (attrs.integer(Attr::axis) < 0 || attrs.integer(Attr::axis) >= type.rank())) return wrong("axis {} of {}", attrs.integer(Attr::axis), to_string(type));
   return type;
@@ -268,11 +266,13 @@ std::variant<ContractSpec, std::string> ContractSpec::parse(std::string_view tex
 
 Inferred infer_type(Op op, std::span<const Type> operands, const Attrs& attrs) {
   const OpInfo& row = info(op);
-  if (static_cast<int>(operands.size()) != row.operands) return wrong("{} takes {} operands, got {}", row.name, row.operands, operands.size());
+  if (static_cast<int>(operands.size()) != row.operands) return wrong("{} takes {} operand{}, got {}", row.name, row.operands, row.operands == 1 ? "" : "s", operands.size());
   for (Attr attr : row.attributes)
     if (!attrs.has(attr)) return wrong("{} lacks attribute {}", row.name, attr_name(attr));
   Inferred result = rules[static_cast<size_t>(op)](operands, attrs);
   if (auto* error = std::get_if<std::string>(&result)) return fmt::format("{}: {}", row.name, *error);
+  for (int64_t extent : std::get<Type>(result).shape)
+    if (extent < 0) return wrong("{}: negative extent in {}", row.name, to_string(std::get<Type>(result)));
   return result;
 }
 }  // namespace gradc::ir
