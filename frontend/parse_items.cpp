@@ -1,0 +1,282 @@
+// Declarations: what stands at the outermost level of a file.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "frontend/parser.h"
+#include "frontend/parser_core.h"
+
+namespace gradc {
+namespace {
+
+struct KindRow {
+  std::string_view word;
+  ast::FunctionKind kind;
+};
+constexpr KindRow function_kinds[] = {
+    {"fn", ast::FunctionKind::fn},
+    {"layer", ast::FunctionKind::layer},
+    {"model", ast::FunctionKind::model},
+    {"optimizer", ast::FunctionKind::optimizer},
+    {"schedule", ast::FunctionKind::schedule},
+    {"export", ast::FunctionKind::export_},
+};
+
+struct SourceRow {
+  std::string_view word;
+  ast::SourceKind kind;
+};
+constexpr SourceRow file_sources[] = {{"idx", ast::SourceKind::idx}, {"csv", ast::SourceKind::csv}, {"npy", ast::SourceKind::npy}};
+
+}  // namespace
+
+ast::File Parser::parse_file() {
+  ast::File file;
+  file.file = file_;
+  file.doc = file_doc_;
+  while (!at_end()) {
+    const size_t before = next_;
+    parse_item(file);
+    if (!panic_ && !at_line_end()) end_statement();
+    accept(TokenKind::semicolon);
+    if (panic_) {
+      recover_item();
+      if (next_ == before && !at_end()) {   // an item that fails at its first word
+        take();
+        recover_item();
+      }
+    }
+  }
+  return file;
+}
+
+void Parser::parse_item(ast::File& file) {
+  ast::Item item;
+  const Token first = peek();
+  std::string doc = std::move(docs_[next_]);
+  for (const KindRow& row : function_kinds) {
+    if (!at_word(row.word)) continue;
+    item.node = parse_function(row.kind, std::move(doc));
+    item.span = std::get<ast::Function>(item.node).span;
+    file.items.push_back(std::move(item));
+    return;
+  }
+  if (accept_word("import")) {
+    item.node = ast::Import{expect_text("the file to import")};
+  } else if (accept_word("config")) {
+    ast::Config node{expect_name("the name of the value"), {}, nullptr, std::move(doc)};
+    if (accept(TokenKind::colon)) node.type = parse_type();
+    if (expect(TokenKind::assign, "and a value")) node.value = parse_expr();
+    else node.value = invalid();
+    item.node = std::move(node);
+  } else if (accept_word("let")) {
+    item.node = ast::Constant{parse_let_rest(), std::move(doc)};
+  } else if (accept_word("data")) {
+    item.node = parse_data();
+    std::get<ast::Data>(item.node).doc = std::move(doc);
+  } else if (accept_word("train")) {
+    item.node = parse_train();
+  } else {
+    constexpr std::string_view statements[] = {"param", "state", "for", "if", "minimize", "report", "batch", "epochs", "step", "freeze", "load"};
+    std::vector<std::string> words = {"config", "data", "let", "train", "import"};
+    for (const KindRow& row : function_kinds) words.emplace_back(row.word);
+    const bool statement = std::find(std::begin(statements), std::end(statements), word()) != std::end(statements);
+    const std::string suggestion = at(TokenKind::name) ? nearest(word(), words) : "";
+    if (statement) {
+      fail(DiagnosticId::misplaced_statement, span(peek()), fmt::format("`{}` cannot stand outside of a declaration", word()));
+    } else {
+      Diagnostic& d = fail(DiagnosticId::unexpected_token, span(peek()), fmt::format("expected a declaration, found {}", found()));
+      if (!suggestion.empty()) d.hints.push_back(fmt::format("did you mean `{}`?", suggestion));
+      else d.hints.push_back("a file consists of import, config, let, data, fn, layer, model, optimizer, schedule, train and export");
+    }
+    return;
+  }
+  item.span = from(first.begin);
+  file.items.push_back(std::move(item));
+}
+
+ast::Function Parser::parse_function(ast::FunctionKind kind, std::string doc) {
+  ast::Function f;
+  const Token first = take();
+  f.kind = kind;
+  f.doc = std::move(doc);
+  f.name = expect_name(fmt::format("a name after `{}`", text(first)));
+  f.parameters = parse_parameters();
+  if (kind == ast::FunctionKind::layer && at(TokenKind::left_paren)) {
+    f.has_config = true;
+    f.config = std::move(f.parameters);
+    f.parameters = parse_parameters();
+  } else if (at(TokenKind::left_paren)) {
+    fail(DiagnosticId::unexpected_token, span(peek()), fmt::format("`{}` has one list of parameters", text(first)))
+        .hints.push_back("only a `layer` has two: what configures it, and what flows through");
+  }
+  if (accept(TokenKind::arrow)) f.results = parse_results();
+  f.body = parse_body(f.short_form);
+  f.span = from(first.begin);
+  return f;
+}
+
+std::vector<ast::TypeExpr> Parser::parse_results() {
+  std::vector<ast::TypeExpr> results;
+  if (!at(TokenKind::left_paren)) {
+    results.push_back(parse_type());
+    return results;
+  }
+  const Token left = take();
+  const Brackets inside(*this);
+  parse_separated(TokenKind::right_paren, [&] { results.push_back(parse_type()); });
+  close(TokenKind::right_paren, left);
+  return results;
+}
+
+// ---- data
+
+ast::Data Parser::parse_data() {
+  ast::Data data;
+  data.name = expect_name("the name of the data set");
+  data.fields = parse_parameters();
+  const Token left = peek();
+  if (!expect(TokenKind::left_brace, "and where the samples come from")) return data;
+  {
+    const Brackets inside(*this, true);
+    while (!at(TokenKind::right_brace) && !at_end() && !at_item()) {
+      if (accept(TokenKind::semicolon)) continue;
+      const size_t before = next_;
+      if (at_word("from") && peek(1).kind != TokenKind::assign) {
+        once(data.directory.has_value(), take(), "from");
+        data.directory = expect_text("the folder where the files are");
+      } else {
+        data.splits.push_back(parse_split());
+      }
+      end_statement();
+      if (panic_) {
+        recover_statement();
+        if (next_ == before) take();
+      }
+    }
+  }
+  close(TokenKind::right_brace, left);
+  return data;
+}
+
+ast::Split Parser::parse_split() {
+  ast::Split split;
+  const Token first = peek();
+  split.kind = ast::SourceKind::part;
+  split.name = expect_name("the name of a split, such as `train`,");
+  expect(TokenKind::assign, "and where the samples of this split come from");
+  for (const SourceRow& row : file_sources) {
+    if (!at_word(row.word) || peek(1).kind != TokenKind::left_paren) continue;
+    take();
+    const Token left = take();
+    const Brackets inside(*this);
+    split.kind = row.kind;
+    parse_separated(TokenKind::right_paren, [&] { split.files.push_back(expect_text("the name of a file")); });
+    close(TokenKind::right_paren, left);
+    split.span = from(first.begin);
+    return split;
+  }
+  if (at_word("table") && peek(1).kind == TokenKind::left_bracket) {
+    take();
+    split.kind = ast::SourceKind::table;
+    split.rows = parse_list();
+  } else if (at_word("generate") && peek(1).kind == TokenKind::left_paren) {
+    take();
+    split.kind = ast::SourceKind::generate;
+    const Token left = take();
+    {
+      const Brackets inside(*this);
+      split.index = expect_name("a name for the sample's number");
+      expect(TokenKind::less, "and the number of samples, as in `generate(i < 1000)`,");
+      split.count = parse_expr();
+      close(TokenKind::right_paren, left);
+    }
+    split.body = parse_block(Place::body);
+  } else {
+    split.rows = parse_expr();
+    const auto* index = std::get_if<ast::Index>(&split.rows->node);
+    const bool part = index && std::holds_alternative<ast::Name>(index->object->node) && index->subscripts.size() == 1 && index->subscripts[0].range;
+    if (!part)
+      fail(DiagnosticId::unexpected_token, split.rows->span, "this is not a source of samples")
+          .hints.push_back("sources are idx(...), csv(...), npy(...), table [[...]], generate(i < n) {...} and a part of another split, train[0:5000]");
+  }
+  split.span = from(first.begin);
+  return split;
+}
+
+// ---- train
+
+ast::Train Parser::parse_train() {
+  ast::Train train;
+  if (at_name() && !at_word("on")) train.name = expect_name("a name");
+  if (accept_word("on")) train.on = parse_header_expr();
+  if (accept(TokenKind::comma) || at_word("validate")) {
+    if (expect_word("validate", "on a second split")) {
+      expect_word("on", "after `validate`");
+      train.validate = parse_header_expr();
+    }
+  }
+  if (at_word("for")) parse_steps_setting(train);
+  ast::Train* const outer = std::exchange(train_, &train);
+  train.body = parse_block(Place::train);
+  train_ = outer;
+  return train;
+}
+
+void Parser::once(bool seen, const Token& at, std::string_view what) {
+  if (seen) fail(DiagnosticId::repeated_setting, span(at), fmt::format("`{}` is given twice", what));
+}
+
+/// `for 1000 steps`
+void Parser::parse_steps_setting(ast::Train& train) {
+  const Token first = take();
+  once(train.steps != nullptr, first, "for ... steps");
+  train.steps = parse_header_expr();
+  expect_word("steps", "after their number");
+}
+
+void Parser::parse_stop(ast::Train& train) {
+  const Token first = take();
+  once(train.stop.has_value(), first, "stop early");
+  ast::StopEarly stop;
+  expect_word("early", "after `stop`");
+  if (accept_word("on")) stop.step = expect_name("the name of a step");
+  expect_word("after", "and a number of epochs");
+  stop.epochs = parse_expr();
+  expect_word("epochs", "after their number");
+  for (std::string_view w : {"without", "lower", "loss"}) expect_word(w, "(`stop early after 3 epochs without lower loss`)");
+  stop.span = from(first.begin);
+  train.stop = std::move(stop);
+}
+
+bool Parser::parse_setting(ast::Train& train) {
+  const Token first = peek();
+  const TokenKind next = peek(1).kind;
+  if (first.kind != TokenKind::name || peek(1).line_start) return false;
+  if (next == TokenKind::assign || next == TokenKind::assign_later || next == TokenKind::dot || next == TokenKind::left_bracket) return false;
+  if (at_word("batch")) {
+    take();
+    once(train.batch_all || train.batch, first, "batch");
+    train.batch_all = accept_word("all");
+    if (!train.batch_all) train.batch = parse_expr();
+  } else if (at_word("accumulate")) {
+    take();
+    once(train.accumulate != nullptr, first, "accumulate");
+    train.accumulate = parse_expr();
+  } else if (at_word("epochs")) {
+    take();
+    once(train.epochs != nullptr, first, "epochs");
+    train.epochs = parse_expr();
+  } else if (at_word("stop")) {
+    parse_stop(train);
+  } else if (at_word("for") && !(next == TokenKind::name && at_word("in", 2))) {
+    parse_steps_setting(train);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+ast::File parse(FileId file, const Sources& sources, Diagnostics& diagnostics) { return Parser(file, sources, diagnostics).parse_file(); }
+
+}  // namespace gradc
