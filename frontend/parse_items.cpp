@@ -227,6 +227,12 @@ void Parser::once(bool seen, const Token& at, std::string_view what) {
   if (seen) fail(DiagnosticId::repeated_setting, span(at), fmt::format("`{}` is given twice", what));
 }
 
+ast::ExprPtr Parser::parse_setting_value() {
+  if (!at_line_end()) return parse_expr();
+  fail_expected("a number");
+  return invalid();
+}
+
 /// `for 1000 steps`
 void Parser::parse_steps_setting(ast::Train& train) {
   const Token first = take();
@@ -242,7 +248,7 @@ void Parser::parse_stop(ast::Train& train) {
   expect_word("early", "after `stop`");
   if (accept_word("on")) stop.step = expect_name("the name of a step");
   expect_word("after", "and a number of epochs");
-  stop.epochs = parse_expr();
+  stop.epochs = parse_setting_value();
   expect_word("epochs", "after their number");
   for (std::string_view w : {"without", "lower", "loss"}) expect_word(w, "(`stop early after 3 epochs without lower loss`)");
   stop.span = from(first.begin);
@@ -252,21 +258,21 @@ void Parser::parse_stop(ast::Train& train) {
 bool Parser::parse_setting(ast::Train& train) {
   const Token first = peek();
   const TokenKind next = peek(1).kind;
-  if (first.kind != TokenKind::name || peek(1).line_start) return false;
+  if (first.kind != TokenKind::name) return false;
   if (next == TokenKind::assign || next == TokenKind::assign_later || next == TokenKind::dot || next == TokenKind::left_bracket) return false;
   if (at_word("batch")) {
     take();
     once(train.batch_all || train.batch, first, "batch");
     train.batch_all = accept_word("all");
-    if (!train.batch_all) train.batch = parse_expr();
+    if (!train.batch_all) train.batch = parse_setting_value();
   } else if (at_word("accumulate")) {
     take();
     once(train.accumulate != nullptr, first, "accumulate");
-    train.accumulate = parse_expr();
+    train.accumulate = parse_setting_value();
   } else if (at_word("epochs")) {
     take();
     once(train.epochs != nullptr, first, "epochs");
-    train.epochs = parse_expr();
+    train.epochs = parse_setting_value();
   } else if (at_word("stop")) {
     parse_stop(train);
   } else if (at_word("for") && !(next == TokenKind::name && at_word("in", 2))) {

@@ -108,6 +108,7 @@ class Parser {
   ast::Split parse_split();
   ast::Train parse_train();
   bool parse_setting(ast::Train&);
+  ast::ExprPtr parse_setting_value();
   void parse_steps_setting(ast::Train&);
   void parse_stop(ast::Train&);
   void once(bool seen, const Token& at, std::string_view what);
