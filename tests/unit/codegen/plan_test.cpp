@@ -1,0 +1,113 @@
+#include <catch2/catch.hpp>
+
+#include "codegen/plan.h"
+#include "ir/builder.h"
+#include "passes/fusion.h"
+
+using namespace gradc;
+using namespace gradc::ir;
+
+namespace {
+const ElementType f32 = ElementType::f32;
+
+// A step of a two-layer network with its gradients written by hand: x -> w1 -> relu -> w2 -> loss, plain gradient descent.
+Module two_layers(int64_t batch) {
+  Module m;
+  m.variables = {{"w1", {f32, {784, 256}}, VariableKind::parameter, false, {}}, {"w2", {f32, {256, 32}}, VariableKind::parameter, false, {}}};
+  Function f;
+  f.name = "train";
+  Builder b(f);
+  Value x = b.input("x", {f32, {batch, 784}}), y = b.input("y", {f32, {batch, 32}});
+  Value w1 = b.variable("w1", m.variables[0].type), w2 = b.variable("w2", m.variables[1].type);
+  Value zero = b.scalar(0, f32);
+  Value a = b.map(Op::max, {zero, b.contract("mk,kn->mn", x, w1)});
+  Value e = b.map(Op::sub, {b.contract("mk,kn->mn", a, w2), y});
+  Value rows = b.reduce(Op::reduce_sum, b.map(Op::mul, {e, e}), {1});
+  f.results.push_back({"loss", b.reduce(Op::reduce_mean, rows, {0}), false});
+  Value da = b.map(Op::select, {b.map(Op::gt, {a, zero}), b.contract("mn,kn->mk", e, w2), b.like(0, a)});
+  Value lr = b.cast(b.input("lr", {ElementType::f64, {}}), f32);
+  auto step = [&](Value w, Value g) { return b.map(Op::sub, {w, b.map(Op::mul, {g, lr})}); };
+  f.results.push_back({"w1", step(w1, b.contract("mk,mn->kn", x, da)), true});
+  f.results.push_back({"w2", step(w2, b.contract("mk,mn->kn", a, e)), true});
+  m.functions.push_back(f);
+  return m;
+}
+
+struct Planned {
+  codegen::KernelTable kernels;
+  program::ProgramT program;
+  const program::EntryT& entry() const { return *program.entries.back(); }
+};
+
+Planned planned(const Module& m) {
+  Planned out;
+  codegen::place_variables(m, out.program);
+  for (Function f : m.functions) {
+    passes::prepare_for_fusion(f);
+    codegen::plan_entry(m, f, passes::fuse(f), out.kernels, out.program);
+  }
+  return out;
+}
+}  // namespace
+
+TEST_CASE("forward and input gradient are one phase, the loss the next, the updates the last") {
+  Planned p = planned(two_layers(128));
+  const auto& phases = p.entry().phases;
+  REQUIRE(phases.size() == 3);
+  size_t longest = 0;
+  for (const auto& strand : phases[0]->strands) longest = std::max(longest, strand->calls.size());
+  CHECK(longest >= 3);
+  CHECK(p.entry().first_update == 2);
+  CHECK(phases[2]->strands.size() == 2);   // both weight gradients, with their updates, in no order
+}
+
+TEST_CASE("updates overwrite parameters, buffers that live at one time do not overlap") {
+  Planned p = planned(two_layers(128));
+  int written = 0;
+  for (const auto& phase : p.entry().phases)
+    for (const auto& strand : phase->strands)
+      for (const auto& call : strand->calls)
+        for (size_t a = call->args.size() - call->outputs; a < call->args.size(); ++a) written += call->args[a].space() == program::Space::variables;
+  CHECK(written == 2);
+  // Inputs are read by the weight gradients in the last phase, and so share bytes with nothing.
+  const auto& inputs = p.entry().inputs;
+  for (size_t i = 0; i < inputs.size(); ++i)
+    for (size_t j = i + 1; j < inputs.size(); ++j) CHECK(inputs[i]->place->offset() != inputs[j]->place->offset());
+}
+
+TEST_CASE("a value that is read after its variable was written goes through a copy") {
+  Module m;
+  m.variables = {{"a", {f32, {64, 64}}, VariableKind::state, false, {}}, {"b", {f32, {64, 64}}, VariableKind::state, false, {}}};
+  Function f;
+  f.name = "swap";
+  Builder b(f);
+  Value va = b.variable("a", m.variables[0].type), vb = b.variable("b", m.variables[1].type);
+  f.results.push_back({"a", vb, true});
+  f.results.push_back({"b", va, true});
+  m.functions.push_back(f);
+  Planned p = planned(m);
+  // One of the two can be written in place after the other was saved; both values must survive: some call writes to the arena.
+  bool saved = false;
+  for (const auto& phase : p.entry().phases)
+    for (const auto& strand : phase->strands)
+      for (const auto& call : strand->calls) saved = saved || call->args.back().space() == program::Space::arena;
+  CHECK(saved);
+}
+
+TEST_CASE("equal kernels are compiled once") {
+  Module m = two_layers(128);
+  m.functions.push_back(m.functions[0]);
+  m.functions[1].name = "again";
+  Planned p = planned(m);
+  size_t calls = 0;
+  for (const auto& phase : p.program.entries[0]->phases)
+    for (const auto& strand : phase->strands) calls += strand->calls.size();
+  CHECK(p.kernels.kernels().size() == calls);
+}
+
+TEST_CASE("granules depend on the number of units alone and cover it") {
+  for (int64_t units : {1, 5, 16, 17, 64, 128, 500, 784, 10000}) {
+    CHECK(codegen::grain(units) >= 1);
+    CHECK(codegen::grain(units) <= std::max<int64_t>(units, 16));
+  }
+}
