@@ -1,1 +1,66 @@
+// The only place that orders passes.
+#include <vector>
+
+#include "ir/check.h"
+#include "passes/cse.h"
 #include "passes/pass.h"
+#include "passes/precision.h"
+#include "passes/rules.h"
+
+namespace gradc::passes {
+namespace {
+using ir::Function;
+
+int rewrite(Function& f) {
+  int count = apply_rules(f, all_rules());
+  f.prune();
+  return count;
+}
+
+// What `optimize` repeats until nothing changes. Each says how much it did.
+struct Step {
+  std::string_view name;
+  int (*run)(Function&);
+  std::string_view why;
+};
+constexpr Step steps[] = {
+    {"cse", merge_common, "last of a round: rewrites make equal nodes in different places"},
+};
+constexpr int most_rounds = 200;   // deep chains move one step a round; models need fewer than ten
+
+template <int (*run)(Function&)>
+void plain(Function& f) {
+  run(f);
+}
+void prune(Function& f) { f.prune(); }
+void reuse(Function& f) {
+  reuse_extrema(f);
+  f.prune();
+}
+
+constexpr Pass passes[] = {
+    {"expand-gradients", expand_gradients, "before anything looks through marks: a target of grad is opaque until then"},
+    {"rewrite", plain<rewrite>, "one sweep of the local rules"},
+    {"cse", plain<merge_common>, "common subexpressions become one"},
+    {"reuse-extrema", reuse, "after all rewriting: it looks for a maximum that is there anyway"},
+    {"prune", prune, "drops what no result needs"},
+    {"to-f64", to_f64, "references and gradient checks in double precision"},
+};
+}  // namespace
+
+std::span<const Pass> all_passes() { return passes; }
+
+void optimize(Function& f) {
+  f.prune();
+  for (int round = 0; round < most_rounds; ++round) {
+    int changes = 0;
+    for (const Step& step : steps) {
+      Doing doing(fmt::format("pass {} on function {}", step.name, f.name));
+      changes += step.run(f);
+    }
+    if (changes == 0) break;
+    CHECK(round + 1 < most_rounds, "rewriting does not end");
+  }
+  reuse(f);
+}
+}  // namespace gradc::passes

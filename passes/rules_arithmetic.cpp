@@ -106,6 +106,7 @@ Value div_number(Term t) {
 Value div_scalar(Term t) {
   Term y = t.x(1);
   if (!y.is(Op::broadcast) || y.x(0).rank() != 0 || t.type().size() < 2) return no;
+  if (number(t.x(0)) || t.x(0).is(Op::broadcast)) return no;   // computed once anyway
   Term s = y.x(0);
   bool widened = s.is(Op::cast) && s.x(0).element() == ir::ElementType::f64;
   Term exact = widened ? s.x(0) : s;

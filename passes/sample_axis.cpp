@@ -1,0 +1,169 @@
+// One rule per operation, expanded from ops.def: where the samples of the operands run in the result.
+#include "passes/sample_axis.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "ir/infer.h"
+
+namespace gradc::passes {
+namespace {
+using ir::Attr;
+using ir::Node;
+using ir::Op;
+using ir::Shape;
+using Axes = std::vector<int64_t>;
+
+struct Query {
+  const ir::Function& f;
+  const Node& node;
+  const Samples& samples;
+  const std::vector<SampleAxis>& of;
+
+  SampleAxis x(size_t i) const { return of[node.operands[i].id]; }
+  const Shape& shape(size_t i) const { return f.type(node.operands[i]).shape; }
+  const Axes& list(Attr a) const { return node.attrs.integers(a); }
+};
+
+struct Outcome {
+  SampleAxis axis;
+  bool reduces = false;
+  const char* mixes = nullptr;   // what is wrong, as the rest of a sentence that starts with "this"
+};
+Outcome at(SampleAxis axis) { return {axis}; }
+Outcome moved(SampleAxis axis, int64_t to) { return {{to, axis.outer, axis.inner}}; }
+Outcome mixes(const char* how) { return {{}, false, how}; }
+constexpr Outcome reduced = {{}, true, nullptr};
+
+namespace rules {
+using Rule = Outcome (*)(const Query&);
+#define RULE(name) Outcome name([[maybe_unused]] const Query& q)
+
+// ---- maps: all operands that have samples have them at the same place
+RULE(map) {
+  SampleAxis axis;
+  for (size_t i = 0; i < q.node.operands.size(); ++i) {
+    if (!q.x(i).runs()) continue;
+    if (axis.runs() && axis != q.x(i)) return mixes("combines samples with one another");
+    axis = q.x(i);
+  }
+  return at(axis);
+}
+constexpr Rule neg = map, abs = map, sign = map, exp = map, log = map, log1p = map, sqrt = map, rsqrt = map, sin = map, cos = map, tanh = map, erf = map, sigmoid = map,
+               floor = map, ceil = map, round = map, not_ = map, is_finite = map, cast = map, add = map, sub = map, mul = map, div = map, idiv = map, rem = map, pow = map, max = map, min = map,
+               eq = map, ne = map, lt = map, le = map, gt = map, ge = map, and_ = map, or_ = map, select = map, mark = map, stop_gradient = map;
+
+// ---- views
+// In the flat index samples are a digit of weight `below`: the result axis that holds that digit whole has them.
+RULE(reshape) {
+  SampleAxis x = q.x(0);
+  if (!x.runs()) return at(x);
+  int64_t below = x.inner, rows = q.samples.rows;
+  for (size_t i = x.axis + 1; i < q.shape(0).size(); ++i) below *= q.shape(0)[i];
+  int64_t stride = 1;
+  SampleAxis found;   // one alone, or with a single row the first
+  for (int64_t axis = q.node.type.rank(); axis-- > 0;) {
+    int64_t extent = q.node.type.shape[axis];
+    if (stride <= below && below % stride == 0 && (stride * extent) % (below * rows) == 0) found = {axis, stride * extent / (below * rows), below / stride};
+    stride *= extent;
+  }
+  return found.runs() ? at(found) : mixes("splits the sample axis");
+}
+RULE(transpose) {
+  SampleAxis x = q.x(0);
+  const Axes& axes = q.list(Attr::axes);
+  return x.runs() ? moved(x, std::find(axes.begin(), axes.end(), x.axis) - axes.begin()) : at(x);
+}
+RULE(broadcast) {
+  SampleAxis x = q.x(0);
+  return x.runs() ? moved(x, q.list(Attr::axes)[x.axis]) : at(x);
+}
+RULE(slice) {
+  SampleAxis x = q.x(0);
+  if (x.runs() && q.node.type.shape[x.axis] != q.shape(0)[x.axis]) return mixes("takes some of the samples");
+  return at(x);
+}
+RULE(pad) {
+  SampleAxis x = q.x(0);
+  if (x.runs() && q.node.type.shape[x.axis] != q.shape(0)[x.axis]) return mixes("pads the sample axis");
+  return at(x);
+}
+RULE(reverse) {
+  SampleAxis x = q.x(0);
+  if (x.runs() && std::binary_search(q.list(Attr::axes).begin(), q.list(Attr::axes).end(), x.axis)) return mixes("reverses the sample axis");
+  return at(x);
+}
+RULE(windows) {
+  SampleAxis x = q.x(0);
+  const Axes& axes = q.list(Attr::axes);
+  if (!x.runs() || x.axis < axes.front()) return at(x);
+  if (x.axis <= axes.back()) return mixes("slides a window over the sample axis");
+  return moved(x, x.axis + static_cast<int64_t>(axes.size()));
+}
+RULE(fold) {
+  SampleAxis x = q.x(0);
+  const Axes& axes = q.list(Attr::axes);
+  if (!x.runs() || x.axis < axes.front()) return at(x);
+  if (x.axis <= axes.back() + static_cast<int64_t>(axes.size())) return mixes("slides a window over the sample axis");
+  return moved(x, x.axis - static_cast<int64_t>(axes.size()));
+}
+
+// ---- contract and reductions
+RULE(contract) {
+  auto spec = std::get<ir::ContractSpec>(ir::ContractSpec::parse(q.node.attrs.text(Attr::spec)));
+  SampleAxis a = q.x(0), b = q.x(1);
+  if (!a.runs() && !b.runs()) return at({});
+  char index = a.runs() ? spec.a[a.axis] : spec.b[b.axis];
+  SampleAxis axis = a.runs() ? a : b;
+  if (a.runs() && b.runs() && (spec.b[b.axis] != index || a.outer != b.outer || a.inner != b.inner)) return mixes("multiplies samples with one another");
+  size_t position = spec.result.find(index);
+  return position == spec.result.npos ? reduced : moved(axis, static_cast<int64_t>(position));
+}
+RULE(reduce) {
+  SampleAxis x = q.x(0);
+  if (!x.runs()) return at(x);
+  const Axes& axes = q.list(Attr::axes);
+  auto behind = std::lower_bound(axes.begin(), axes.end(), x.axis);
+  if (behind != axes.end() && *behind == x.axis) return reduced;
+  return moved(x, x.axis - (behind - axes.begin()));
+}
+constexpr Rule reduce_sum = reduce, reduce_mean = reduce, reduce_max = reduce, reduce_min = reduce, reduce_prod = reduce;
+RULE(argmax) {
+  SampleAxis x = q.x(0);
+  int64_t axis = q.node.attrs.integer(Attr::axis);
+  if (x.axis == axis) return mixes("takes the position of the largest sample");
+  return x.runs() ? moved(x, x.axis - (axis < x.axis)) : at(x);
+}
+
+// ---- sources
+RULE(independent) { return at({}); }
+constexpr Rule constant = independent, literal = independent, iota = independent, variable = independent;
+RULE(input) {
+  const auto& names = q.samples.inputs;
+  return at({std::find(names.begin(), names.end(), q.node.attrs.text(Attr::name)) == names.end() ? -1 : 0});
+}
+// Keyed by the row of the sample, unless that is a number.
+RULE(random) { return at({q.f[q.node.operands[2]].op == Op::constant || q.node.type.rank() == 0 || q.node.type.shape[0] != q.samples.rows ? -1 : 0}); }
+// The derivative by something has its samples where that has them.
+RULE(grad) { return at(q.x(1)); }
+#undef RULE
+
+constexpr Rule table[] = {
+#define OP(name, ...) name,
+#include "ir/ops.def"
+};
+}  // namespace rules
+}  // namespace
+
+SampleAxes find_sample_axes(const ir::Function& f, const Samples& samples) {
+  SampleAxes axes;
+  for (const Node& node : f.nodes) {
+    Outcome outcome = rules::table[static_cast<size_t>(node.op)]({f, node, samples, axes.of});
+    if (outcome.mixes && !axes.mixed) axes.mixed = {node.loc, fmt::format("this {}", outcome.mixes)};
+    axes.of.push_back(outcome.axis);
+    axes.reduces.push_back(outcome.reduces);
+  }
+  return axes;
+}
+}  // namespace gradc::passes
