@@ -1,0 +1,62 @@
+// The driver: takes a model file through the stages of the compiler, and makes what was asked for. The only place that
+// sees every folder.
+#pragma once
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/diagnostics.h"
+
+namespace gradc::ir {
+struct Module;
+}
+
+namespace gradc {
+
+enum class Stage { ast, graph, gradient, optimized, kernels, llvm, assembly };
+std::optional<Stage> stage_from_name(std::string_view);   // "ast", "graph", "gradient", "optimized", "kernels", "llvm", "asm"
+
+enum class DumpFormat { text, dot, svg };
+
+struct DriverOptions {
+  std::map<std::string, double> set;       // --set width=512: config values fixed at build
+  std::vector<std::string> optimizers;     // further optimizers to choose from at start ("sgd(lr = 0.1)"), beside the file's own
+  std::string target = "native";           // or a name of codegen::named_target
+  bool verify = false;                     // the verifier after each pass
+};
+
+class Driver {
+ public:
+  explicit Driver(DriverOptions);
+  ~Driver();
+
+  Sources& sources();
+  Diagnostics& diagnostics();
+
+  /// Reads and elaborates a model file; false if diagnostics say why not. `text` takes the place of the file's contents.
+  bool load(const std::string& path, std::optional<std::string> text = std::nullopt);
+
+  /// A stage as text (dot and svg: the stages that are graphs). `function` picks one function by name, "" all of them.
+  /// Nothing if diagnostics say why.
+  std::optional<std::string> dump(Stage, DumpFormat = DumpFormat::text, const std::string& function = "");
+
+  /// The module at stage graph, gradient or optimized.
+  const ir::Module* module_at(Stage);
+
+  bool build_executable(const std::string& output);
+  /// NAME.h, libNAME.a and libNAME.so in a folder; NAME is the model file's.
+  bool build_library(const std::string& folder);
+  /// Compiles in memory and runs the program with these arguments (the first is the program's name): its exit status.
+  int run(const std::vector<std::string>& arguments);
+
+  /// Seconds per stage so far, for --verbose.
+  const std::vector<std::pair<std::string, double>>& times() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace gradc
