@@ -1,0 +1,13 @@
+# Tests that are programs of their own: golden files, end-to-end runs, oracles, embedding. They need the gradc executable
+# and Debian's Python 3, no Python packages.
+find_program(PYTHON3 NAMES python3 PATHS /usr/bin NO_CACHE REQUIRED)
+
+function(gradc_test name)
+  add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "GRADC=$<TARGET_FILE:gradc>" TIMEOUT 600)
+endfunction()
+
+if(TARGET gradc)
+  gradc_test(golden ${PYTHON3} tests/golden/run --gradc $<TARGET_FILE:gradc>)
+  gradc_test(golden-coverage ${PYTHON3} tests/golden/coverage --gradc $<TARGET_FILE:gradc>)
+endif()
