@@ -8,6 +8,7 @@ namespace {
 
 // In the order of --help.
 constexpr void (*subcommands[])(CLI::App&, int& exit_code) = {
+    gradc::command::add_dump,
     gradc::command::add_opt,
     gradc::command::add_explain,
     gradc::command::add_ops,
