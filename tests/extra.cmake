@@ -9,5 +9,4 @@ endfunction()
 
 if(TARGET gradc)
   gradc_test(golden ${PYTHON3} tests/golden/run --gradc $<TARGET_FILE:gradc>)
-  gradc_test(golden-coverage ${PYTHON3} tests/golden/coverage --gradc $<TARGET_FILE:gradc>)
 endif()
