@@ -24,6 +24,7 @@ struct Step {
   std::string_view why;
 };
 constexpr Step steps[] = {
+    {"rewrite", rewrite, "first, so that numbers meet and views leave the way of folding"},
     {"cse", merge_common, "last of a round: rewrites make equal nodes in different places"},
 };
 constexpr int most_rounds = 200;   // deep chains move one step a round; models need fewer than ten
@@ -40,6 +41,7 @@ void reuse(Function& f) {
 
 constexpr Pass passes[] = {
     {"expand-gradients", expand_gradients, "before anything looks through marks: a target of grad is opaque until then"},
+    {"optimize", optimize, "the rounds of rewrite and cse, then reuse-extrema"},
     {"rewrite", plain<rewrite>, "one sweep of the local rules"},
     {"cse", plain<merge_common>, "common subexpressions become one"},
     {"reuse-extrema", reuse, "after all rewriting: it looks for a maximum that is there anyway"},
