@@ -10,3 +10,8 @@ endfunction()
 if(TARGET gradc)
   gradc_test(golden ${PYTHON3} tests/golden/run --gradc $<TARGET_FILE:gradc>)
 endif()
+
+# Measurements, not tests: built on request.
+add_executable(contract_bench EXCLUDE_FROM_ALL bench/contract_bench.cpp)
+target_compile_options(contract_bench PRIVATE -O3 -march=native)
+target_link_libraries(contract_bench PRIVATE gradc_codegen Eigen3::Eigen)

@@ -1,0 +1,403 @@
+#include "codegen/contract_plan.h"
+
+#include <algorithm>
+#include <map>
+
+#include "codegen/index.h"
+#include "codegen/target.h"
+#include "ir/builder.h"
+#include "ir/check.h"
+
+namespace gradc::codegen {
+using namespace ir;
+
+std::optional<LinearAccess> linear_access(const Function& body, Value value) {
+  IndexSpace space;
+  IndexVector at;
+  std::vector<Atom> variables;
+  for (int64_t extent : body.type(value).shape) {
+    at.push_back(space.variable(extent));
+    variables.push_back(at.back().is_constant() ? -1 : variable_of(at.back()));   // an extent of 1 may be the constant 0
+  }
+  while (is_view(body[value].op)) {
+    const Node& view = body[value];
+    Access step = access(view, body.type(view.operands[0]).shape, at, space);
+    if (!step.guards.empty()) return std::nullopt;
+    at = step.at;
+    value = view.operands[0];
+  }
+  if (body[value].op != Op::input && body[value].op != Op::variable) return std::nullopt;
+  Index place = space.linear(at, body.type(value).shape);
+  LinearAccess result{value, place.constant, std::vector<int64_t>(variables.size(), 0)};
+  for (auto [atom, coefficient] : place.terms) {
+    auto axis = std::find(variables.begin(), variables.end(), atom);
+    if (axis == variables.end()) return std::nullopt;
+    result.strides[axis - variables.begin()] = coefficient;
+  }
+  return result;
+}
+
+namespace {
+bool has(const std::string& letters, char c) { return letters.find(c) != letters.npos; }
+
+// A run of neighbouring letters of the result that become one axis.
+struct Group {
+  std::string letters;
+  AxisRole role = AxisRole::loop;
+  bool outer = false;
+};
+
+// Everything about the spec that decides the form.
+struct Roles {
+  ContractSpec spec;
+  std::map<char, int64_t> extent;
+  std::string result;        // letters of the result of extent above 1
+  size_t outer = 0;          // how many of them units count
+  std::string reduced;       // in the order of operand a
+  Value a, b;
+
+  bool only_a(char c) const { return has(spec.a, c) && !has(spec.b, c); }
+  bool only_b(char c) const { return has(spec.b, c) && !has(spec.a, c); }
+  bool batch(char c) const { return has(spec.a, c) && has(spec.b, c); }
+  void swap() {
+    std::swap(spec.a, spec.b);
+    std::swap(a, b);
+  }
+};
+
+Roles read_roles(const Kernel& kernel) {
+  Roles roles;
+  const Node& hero = kernel.body[kernel.hero];
+  roles.spec = std::get<ContractSpec>(ContractSpec::parse(hero.attrs.text(Attr::spec)));
+  roles.a = hero.operands[0];
+  roles.b = hero.operands[1];
+  for (size_t i = 0; i < roles.spec.a.size(); ++i) roles.extent[roles.spec.a[i]] = kernel.body.type(roles.a).shape[i];
+  for (size_t i = 0; i < roles.spec.b.size(); ++i) roles.extent[roles.spec.b[i]] = kernel.body.type(roles.b).shape[i];
+  for (size_t i = 0; i < roles.spec.result.size(); ++i) {
+    char c = roles.spec.result[i];
+    if (roles.extent[c] == 1) continue;
+    roles.result += c;
+    if (static_cast<int64_t>(i) < kernel.outer) ++roles.outer;
+  }
+  for (char c : roles.spec.a)
+    if (!has(roles.spec.result, c)) roles.reduced += c;
+  return roles;
+}
+
+// The stride of one letter in an operand, if it is read linearly there.
+std::optional<int64_t> letter_stride(const Function& body, Value operand, const std::string& letters, char c) {
+  auto access = linear_access(body, operand);
+  if (!access) return std::nullopt;
+  return access->strides[letters.find(c)];
+}
+
+// Whether a letter that all have can run along the lanes: contiguous, or the same for all lanes, in both operands.
+bool batch_lanes_fit(const Function& body, const Roles& roles, char c) {
+  for (auto [operand, letters] : {std::pair{roles.a, &roles.spec.a}, std::pair{roles.b, &roles.spec.b}}) {
+    auto stride = letter_stride(body, operand, *letters, c);
+    if (!stride || (*stride != 1 && *stride != 0)) return false;
+  }
+  return true;
+}
+
+// Decides the form and which operand is the lane operand (b). The form must not depend on the extent of a row index: a
+// sample alone and a sample in a batch are to give the same bits.
+ContractForm choose_form(const Function& body, Roles& roles) {
+  auto free_of = [&](const std::string& mine, const std::string& other) {
+    std::string letters;
+    for (char c : roles.spec.result)
+      if (has(mine, c) && !has(other, c)) letters += c;
+    return letters;
+  };
+  auto size_of = [&](const std::string& letters) {
+    int64_t size = 1;
+    for (char c : letters) size *= roles.extent[c];
+    return size;
+  };
+  // The owner of the last index that one operand alone has becomes b.
+  auto last_free = std::find_if(roles.spec.result.rbegin(), roles.spec.result.rend(), [&](char c) { return !roles.batch(c); });
+  if (last_free != roles.spec.result.rend() && roles.only_a(*last_free)) roles.swap();
+
+  std::string free_a = free_of(roles.spec.a, roles.spec.b), free_b = free_of(roles.spec.b, roles.spec.a);
+  bool last_is_batch = !roles.result.empty() && roles.batch(roles.result.back());
+  if (last_is_batch && roles.outer < roles.result.size() && batch_lanes_fit(body, roles, roles.result.back())) {
+    if (free_a.empty() || size_of(free_a) == 1) roles.swap();
+    return ContractForm::batch_lanes;
+  }
+  auto dot = [&] {
+    // Rows come from the operand that has more of them.
+    if (size_of(free_b) > size_of(free_a)) roles.swap();
+    return ContractForm::dot;
+  };
+  if (roles.result.empty() || last_is_batch || size_of(free_b) == 1) return dot();
+  if (free_a.empty()) {
+    // A matrix by a vector: lanes along the rows unless the matrix lies with its reduced index in them.
+    char last_reduced = roles.reduced.empty() ? '\0' : roles.reduced.back();
+    if (last_reduced && letter_stride(body, roles.b, roles.spec.b, last_reduced) == 1) return dot();
+    return ContractForm::lanes;
+  }
+  if (!roles.only_b(roles.result.back())) roles.swap();
+  return ContractForm::lanes;
+}
+
+// Merges neighbouring letters of the result into rows and lanes; the others stay loops.
+std::vector<Group> group_axes(const Roles& roles, ContractForm form) {
+  const std::string& letters = roles.result;
+  std::vector<Group> groups;
+  std::vector<AxisRole> role(letters.size(), AxisRole::loop);
+  auto mark_run = [&](size_t end, size_t begin_limit, AxisRole which, auto&& fits) {
+    size_t i = end;
+    while (i > begin_limit && role[i - 1] == AxisRole::loop && fits(letters[i - 1])) role[--i] = which;
+    return i < end;
+  };
+  auto is_row = [&](char c) { return roles.only_a(c); };
+  size_t size = letters.size(), outer = roles.outer;
+  // Lanes lie wholly among the inner axes, or among the outer ones if there is nothing else: then units bound them.
+  if (form == ContractForm::lanes) mark_run(size, size > outer ? outer : 0, AxisRole::lanes, [&](char c) { return roles.only_b(c); });
+  // Batch lanes are one letter: neighbours need not merge in both operands.
+  if (form == ContractForm::batch_lanes) role[size - 1] = AxisRole::lanes;
+  bool dynamic_lanes = size > 0 && size == outer && role[size - 1] == AxisRole::lanes;
+  // Rows: the last outer letters, which units bound; else the last run of inner ones.
+  bool found = !dynamic_lanes && mark_run(outer, 0, AxisRole::rows, is_row);
+  for (size_t end = size; !found && end > outer; --end) found = mark_run(end, outer, AxisRole::rows, is_row);
+  for (size_t i = 0; i < size; ++i) {
+    bool merges = i > 0 && role[i] != AxisRole::loop && role[i] == role[i - 1];
+    if (!merges) groups.push_back({"", role[i], i < outer});
+    groups.back().letters += letters[i];
+  }
+  return groups;
+}
+
+// An operand with its indices in another order, neighbours merged. Each entry of `axes` is one index of the result.
+Value arrange(Builder& build, Value operand, const std::string& letters, const std::vector<std::string>& axes, const std::map<char, int64_t>& extent) {
+  std::vector<int64_t> order;
+  Shape shape;
+  std::string placed;
+  for (const std::string& axis : axes) {
+    int64_t size = 1;
+    for (char c : axis) {
+      order.push_back(static_cast<int64_t>(letters.find(c)));
+      size *= extent.at(c);
+      placed += c;
+    }
+    shape.push_back(size);
+  }
+  for (size_t i = 0; i < letters.size(); ++i)   // indices of extent 1 go wherever they may
+    if (!has(placed, letters[i])) order.push_back(static_cast<int64_t>(i));
+  return build.reshape(build.transpose(operand, order), shape);
+}
+
+// The kernel's body with the hero's axes merged: views and sources are reshaped where maps meet them.
+class Canonical {
+ public:
+  Canonical(const Kernel& from, ContractPlan& plan) : from_(from.body), plan_(plan), build_(plan.kernel.body), copies_(from.body.size()) {}
+
+  void run(const Kernel& from, const Roles& roles, const std::vector<Group>& groups) {
+    for (uint32_t i = 0; i < from_.size(); ++i)
+      if (from_.nodes[i].op == Op::input) source(Value{i});
+    std::vector<std::string> a_axes, b_axes;
+    std::string a_names, b_names, result_names, lane_letters;
+    for (size_t i = 0; i < groups.size(); ++i) {
+      const Group& group = groups[i];
+      char name = static_cast<char>('A' + i), first = group.letters[0];
+      int64_t extent = 1;
+      for (char c : group.letters) extent *= roles.extent.at(c);
+      shape_.push_back(extent);
+      result_names += name;
+      plan_.axes.push_back({group.role, extent, group.outer, has(roles.spec.a, first), has(roles.spec.b, first)});
+      if (group.role == AxisRole::lanes) {
+        lane_letters = group.letters;
+        plan_.lane_axis = static_cast<int>(i);
+        plan_.lanes = extent;
+        plan_.dynamic_lanes = group.outer;
+      } else {
+        if (has(roles.spec.a, first)) a_axes.push_back(group.letters), a_names += name;
+        if (has(roles.spec.b, first)) b_axes.push_back(group.letters), b_names += name;
+      }
+      if (group.role == AxisRole::rows) {
+        plan_.row_axis = static_cast<int>(i);
+        plan_.rows = extent;
+        plan_.dynamic_rows = group.outer;
+      }
+    }
+    a_axes.push_back(roles.reduced), a_names += 'z';
+    b_axes.push_back(roles.reduced), b_names += 'z';
+    for (char c : roles.reduced) plan_.depth *= roles.extent.at(c);
+    if (plan_.lane_axis >= 0) {
+      char name = static_cast<char>('A' + plan_.lane_axis);
+      b_axes.push_back(lane_letters), b_names += name;
+      if (plan_.axes[plan_.lane_axis].in_a) a_axes.push_back(lane_letters), a_names += name;
+    }
+    plan_.a = arrange(build_, copy(roles.a), roles.spec.a, a_axes, roles.extent);
+    plan_.b = arrange(build_, copy(roles.b), roles.spec.b, b_axes, roles.extent);
+    plan_.kernel.hero = build_.contract(a_names + "," + b_names + "->" + result_names, plan_.a, plan_.b);
+    merged_[from.hero] = plan_.kernel.hero;
+    for (const Result& r : from_.results) plan_.kernel.body.results.push_back({r.name, merged(r.value), r.write});
+    plan_.kernel.form = Form::contract;
+    plan_.kernel.domain = shape_;
+    plan_.kernel.units = from.units;
+    plan_.kernel.in_place = from.in_place;
+    plan_.kernel.outer = std::count_if(plan_.axes.begin(), plan_.axes.end(), [](const ContractAxis& axis) { return axis.outer; });
+  }
+
+ private:
+  const Function& from_;
+  ContractPlan& plan_;
+  Builder build_;
+  std::vector<Value> copies_;
+  std::map<Value, Value> merged_;
+  Shape shape_;
+
+  void source(Value v) { copies_[v.id] = plan_.kernel.body.append(from_[v]); }
+
+  Value copy(Value v) {
+    if (copies_[v.id].valid()) return copies_[v.id];
+    Node node = from_[v];
+    for (Value& operand : node.operands) operand = copy(operand);
+    return copies_[v.id] = plan_.kernel.body.append(std::move(node));
+  }
+
+  // A value of the hero's shape, in the merged shape.
+  Value merged(Value v) {
+    auto [place, fresh] = merged_.try_emplace(v);
+    if (!fresh) return place->second;
+    const Node& node = from_[v];
+    Value made;
+    if (is_map(node.op)) {
+      std::vector<Value> operands;
+      for (Value operand : node.operands) operands.push_back(merged(operand));
+      build_.loc = node.loc;
+      made = build_.make(node.op, operands, node.attrs);
+    } else if (node.op == Op::constant) {
+      made = build_.constant(node.attrs.number(Attr::value), {node.type.element, shape_});
+    } else {
+      made = build_.reshape(copy(v), shape_);
+    }
+    return merged_[v] = made;
+  }
+};
+
+int64_t up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+// ---- tiles
+
+struct Tile {
+  int rows, vectors;
+};
+
+// Cycles that a tile takes for one reduced element: its products, its loads, and the latency of a chain of sums.
+double tile_cycles(int rows, int vectors, const Target& target) {
+  constexpr double products_per_cycle = 2, loads_per_cycle = 2, latency = 4;
+  double products = rows * vectors * (target.fma ? 1 : 2);
+  return std::max({products / products_per_cycle, (rows + vectors) / loads_per_cycle, latency});
+}
+
+// Fewest cycles for rows x lanes among the tiles that fit the registers.
+Tile choose_tile(int64_t rows, int64_t lane_vectors, const Target& target) {
+  int registers = target.registers - 1 - (target.fma ? 0 : 1);
+  Tile best{1, 1};
+  double best_cycles = 0;
+  for (int vectors = 1; vectors <= 8 && vectors <= lane_vectors; ++vectors)
+    for (int height = 1; height <= 16 && height <= rows; ++height) {
+      if (height * vectors + vectors + 1 > registers && !(height == 1 && vectors + 2 <= registers)) continue;
+      int64_t tiles = (rows + height - 1) / height;
+      if ((rows + tiles - 1) / tiles != height) continue;   // near-equal heights give the same number of tiles
+      int64_t shorter = tiles * height - rows;              // tiles of height - 1
+      auto panel_cycles = [&](int nv) {
+        return static_cast<double>(tiles - shorter) * tile_cycles(height, nv, target) + static_cast<double>(shorter) * tile_cycles(std::max(height - 1, 1), nv, target);
+      };
+      int64_t full = lane_vectors / vectors, rest = lane_vectors % vectors;
+      double cycles = static_cast<double>(full) * panel_cycles(vectors) + (rest ? panel_cycles(static_cast<int>(rest)) : 0);
+      cycles *= 1 + 0.02 * (1.0 / height + 1.0 / vectors);  // loads for each product
+      if (best_cycles == 0 || cycles < best_cycles) best = {height, vectors}, best_cycles = cycles;
+    }
+  return best;
+}
+
+constexpr int64_t packed_bytes = 256 << 10;   // of one operand at once: stays in the second-level cache beside the rows
+constexpr int64_t epilogue_unrolled = 24;     // maps in an epilogue that is still repeated for every accumulator
+
+void choose_tiles(ContractPlan& plan, const Target& target) {
+  ElementType element = plan.kernel.body.type(plan.kernel.hero).element;
+  CHECK(element == ElementType::f32 || element == ElementType::f64, "contract of {}", element_name(element));
+  int64_t bytes = element_bytes(element);
+  plan.element = element;
+  plan.width = target.lanes * 4 / static_cast<int>(bytes);
+  auto unit_stride = [](const std::optional<LinearAccess>& access, size_t axis, bool zero_fits) {
+    return access && (access->strides[axis] == 1 || (zero_fits && access->strides[axis] == 0));
+  };
+  size_t a_rank = plan.kernel.body.type(plan.a).shape.size(), b_rank = plan.kernel.body.type(plan.b).shape.size();
+  auto same_element = [&](const std::optional<LinearAccess>& access) { return access && plan.kernel.body.type(access->input).element == element; };
+  bool a_linear = same_element(plan.a_access), b_linear = same_element(plan.b_access);
+
+  if (plan.form == ContractForm::dot) {
+    plan.heights = {4, 1, 1};
+    plan.vectors = 4;   // partial sums of a row
+    plan.pack_a = plan.pack_b = !a_linear || !b_linear || !unit_stride(plan.a_access, a_rank - 1, false) || !unit_stride(plan.b_access, b_rank - 1, false);
+    plan.depth_block = std::min<int64_t>(up(plan.depth, plan.width * plan.vectors), up(4096, plan.width * plan.vectors));
+    plan.row_block = plan.heights[0];
+  } else {
+    int64_t lane_vectors = (plan.lanes + plan.width - 1) / plan.width;
+    Tile tile = choose_tile(plan.rows, lane_vectors, target);
+    plan.vectors = tile.vectors;
+    int64_t tiles = (plan.rows + tile.rows - 1) / tile.rows;
+    plan.heights = {tile.rows, plan.rows % tile.rows == 0 ? std::max(tile.rows / 2, 1) : std::max<int>(tile.rows - 1, 1), 1};
+    bool partial = plan.lanes % plan.width != 0 || plan.dynamic_lanes;
+    plan.pack_a = !a_linear;
+    // A panel that several row tiles read is worth a copy in the order they read it in.
+    plan.pack_b = !b_linear || !unit_stride(plan.b_access, b_rank - 1, false) || (partial && !target.avx512) || tiles > 2;
+    if (plan.form == ContractForm::batch_lanes) plan.pack_a = plan.pack_b = false;
+    int64_t most = std::max<int64_t>(packed_bytes / (plan.panel() * bytes), 64);   // reduced elements of a panel
+    int64_t blocks = plan.pack_b ? (plan.depth + most - 1) / most : 1;
+    plan.depth_block = blocks <= 1 ? plan.depth : up((plan.depth + blocks - 1) / blocks, 4);
+    plan.row_block = plan.rows;
+    if (plan.depth_block < plan.depth) plan.row_block = std::min(plan.rows, up(64, tile.rows));
+    if (plan.pack_a) plan.row_block = std::min(plan.row_block, std::max<int64_t>(packed_bytes / (plan.depth * bytes) / tile.rows, 1) * tile.rows);
+  }
+  int64_t maps = std::count_if(plan.kernel.body.nodes.begin(), plan.kernel.body.nodes.end(), [](const Node& node) { return is_map(node.op); });
+  plan.epilogue_in_loop = plan.form != ContractForm::dot && maps * plan.heights[0] * plan.vectors > epilogue_unrolled * 8;
+  auto take = [&](int64_t size) {
+    int64_t at = plan.scratch;
+    plan.scratch = up(plan.scratch + size, 64);
+    return at;
+  };
+  if (plan.form == ContractForm::dot) {
+    plan.a_row_stride = plan.depth_block;
+    if (plan.pack_a) plan.b_offset = take(plan.depth_block * bytes), plan.a_offset = take(plan.heights[0] * plan.a_row_stride * bytes);
+    return;
+  }
+  // Transposition writes whole blocks of `width` reduced elements.
+  if (plan.pack_b) plan.b_offset = take(up(plan.depth_block, plan.width) * plan.panel() * bytes);
+  plan.a_row_stride = up(plan.depth, plan.width);
+  if (plan.a_row_stride * bytes % 1024 == 0) plan.a_row_stride += plan.width;
+  if (plan.pack_a) plan.a_offset = take(plan.row_block * plan.a_row_stride * bytes);
+  if (plan.depth_block < plan.depth) plan.tile_offset = take(plan.row_block * plan.panel() * bytes);
+  else if (plan.epilogue_in_loop) plan.tile_offset = take(plan.heights[0] * plan.panel() * bytes);
+}
+}  // namespace
+
+int64_t second_tiles(const std::array<int, 3>& heights, int64_t remainder) {
+  for (int64_t tiles = 0; tiles < heights[0]; ++tiles)
+    if ((tiles * heights[1] - remainder) % heights[0] == 0) return tiles;
+  return remainder / heights[1];
+}
+
+std::array<int64_t, 3> tile_counts(const std::array<int, 3>& heights, int64_t rows) {
+  int64_t rest = rows % heights[0], seconds = second_tiles(heights, rest);
+  if (seconds * heights[1] > rows) seconds = rest / heights[1];
+  int64_t left = rows - seconds * heights[1];
+  return {left / heights[0], seconds, left % heights[0]};
+}
+
+ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
+  ContractPlan plan;
+  Roles roles = read_roles(kernel);
+  plan.form = choose_form(kernel.body, roles);
+  Canonical(kernel, plan).run(kernel, roles, group_axes(roles, plan.form));
+  plan.a_access = linear_access(plan.kernel.body, plan.a);
+  plan.b_access = linear_access(plan.kernel.body, plan.b);
+  choose_tiles(plan, target);
+  return plan;
+}
+
+}  // namespace gradc::codegen

@@ -1,0 +1,75 @@
+// The plan of a contract kernel: the same kernel with its indices merged into few loops, and how those loops are tiled.
+// Emission (contract_tile, contract_pack, contract) follows it and decides nothing more.
+#pragma once
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "ir/kernel.h"
+
+namespace gradc::codegen {
+struct Target;
+
+/// An access without div, mod or guard: buffer element = offset + sum over axes of strides[axis] * index[axis].
+struct LinearAccess {
+  ir::Value input;                 // the input node that is read
+  int64_t offset = 0;
+  std::vector<int64_t> strides;    // one per axis of the value that is seen
+};
+/// How a value made of views of one input reads it; nothing if that is not linear or something is computed on the way.
+std::optional<LinearAccess> linear_access(const ir::Function&, ir::Value);
+
+enum class ContractForm : uint8_t {
+  lanes,         // lanes along an index of b: result[r, n..] += a[r, k] * b[k, n..]
+  batch_lanes,   // lanes along an index of a, b and the result: result[r, n..] += a[r, k, n..] * b[k, n..]
+  dot,           // lanes along the reduction, added up at its end
+};
+
+/// What becomes of an axis of the result.
+enum class AxisRole : uint8_t { loop, rows, lanes };
+
+struct ContractAxis {
+  AxisRole role;
+  int64_t extent;
+  bool outer;          // counted by units
+  bool in_a, in_b;
+};
+
+/// A merged kernel: at most one row, one lane and one reduced index.
+///   a: [axes that a has (without batch lanes), reduced, batch lanes]     the broadcast operand
+///   b: [axes that b has (without lanes), reduced, lanes]                 the lane operand
+/// The result's axes are `axes`: the original ones in their order, neighbours merged, those of extent 1 left out.
+struct ContractPlan {
+  ir::Kernel kernel;
+  ContractForm form;
+  std::vector<ContractAxis> axes;
+  ir::Value a, b;                                    // operands of the hero in kernel.body
+  std::optional<LinearAccess> a_access, b_access;
+  int64_t rows = 1, lanes = 1, depth = 1;            // extents of the row, lane and reduced index
+  int row_axis = -1, lane_axis = -1;                 // into axes; -1: there is none
+  bool dynamic_rows = false, dynamic_lanes = false;  // the call's units bound that axis
+
+  ir::ElementType element = ir::ElementType::f32;
+  int width = 1;                                     // elements of a vector
+  int vectors = 1;                                   // of a full panel
+  std::array<int, 3> heights = {1, 1, 1};            // of row tiles, falling; the last is 1
+  bool pack_a = false, pack_b = false;               // copied to scratch first
+  int64_t depth_block = 1;                           // reduced elements that are packed at once
+  int64_t a_row_stride = 1;                          // of packed a, in elements
+  int64_t row_block = 1;                             // rows between which packed operands are reused
+  bool epilogue_in_loop = false;                     // accumulators go through scratch to a loop over rows
+  // Scratch in bytes: packed b, packed a, accumulators.
+  int64_t b_offset = 0, a_offset = 0, tile_offset = 0, scratch = 0;
+
+  int panel() const { return vectors * width; }
+};
+
+ContractPlan plan_contract(const ir::Kernel&, const Target&);
+
+/// Tiles that cover `rows` exactly: counts of heights[0], heights[1] and of single rows.
+std::array<int64_t, 3> tile_counts(const std::array<int, 3>& heights, int64_t rows);
+/// Fewest tiles of heights[1] after which a multiple of heights[0] is left of rows = remainder (mod heights[0]), if there are
+/// enough rows for that; remainder / heights[1] if no number does.
+int64_t second_tiles(const std::array<int, 3>& heights, int64_t remainder);
+
+}  // namespace gradc::codegen
