@@ -1,8 +1,10 @@
 // gradc: the command line. Every subcommand stands in a command_*.cpp of its own.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iostream>
 
 #include "frontend/command.h"
+#include "ir/diagnostics.h"
 
 namespace {
 
@@ -13,6 +15,15 @@ constexpr void (*subcommands[])(CLI::App&, int& exit_code) = {
     gradc::command::add_explain,
     gradc::command::add_ops,
 };
+
+/// CLI11 would only say that a subcommand is required.
+std::string unknown_subcommand(CLI::App& app, const std::string& word) {
+  std::vector<std::string> names;
+  for (CLI::App* subcommand : app.get_subcommands({})) names.push_back(subcommand->get_name());
+  if (word.starts_with("-") || std::find(names.begin(), names.end(), word) != names.end()) return "";
+  std::string other = gradc::nearest(word, names);
+  return "gradc: there is no command `" + word + "`" + (other.empty() ? "; `gradc --help` lists them" : "; did you mean `" + other + "`?") + "\n";
+}
 
 }  // namespace
 
@@ -25,6 +36,10 @@ int main(int count, char** arguments) {
   for (auto add : subcommands) add(app, exit_code);
   if (count == 1) {
     std::cerr << app.help();
+    return gradc::command::usage;
+  }
+  if (std::string problem = unknown_subcommand(app, arguments[1]); !problem.empty()) {
+    std::cerr << problem;
     return gradc::command::usage;
   }
   try {

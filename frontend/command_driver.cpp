@@ -1,0 +1,38 @@
+// From command-line options to the driver's.
+#include "frontend/command_driver.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+
+namespace gradc::command {
+
+void add_driver_flags(CLI::App& command, DriverFlags& flags) {
+  command.add_option("--set", flags.set, "NAME=VALUE: a config value of the model file, fixed at build")->type_name("NAME=VALUE")->allow_extra_args(false);
+  command.add_option("--optimizer", flags.optimizers, "an optimizer to choose from at start, beside the file's own: \"sgd(lr = 0.1)\"")
+      ->type_name("CALL")
+      ->allow_extra_args(false);
+  command.add_option("--target", flags.target, "the processor to compile for (default: this one)");
+  command.add_flag("--verify", flags.verify, "verify the graph after each pass");
+}
+
+std::optional<Driver> make_driver(const DriverFlags& flags, const char* subcommand) {
+  DriverOptions options;
+  for (const std::string& setting : flags.set) {
+    size_t equals = setting.find('=');
+    const char *begin = setting.data() + equals + 1, *end = setting.data() + setting.size();
+    double value = 0;
+    if (equals == std::string::npos || equals == 0 || std::from_chars(begin, end, value).ptr != end || begin == end) {
+      fmt::print(stderr, "gradc {}: --set takes NAME=VALUE with a number, not `{}`\n", subcommand, setting);
+      return std::nullopt;
+    }
+    options.set[setting.substr(0, equals)] = value;
+  }
+  options.optimizers = flags.optimizers;
+  options.target = flags.target;
+  options.verify = flags.verify;
+  return std::optional<Driver>(std::in_place, std::move(options));
+}
+
+}  // namespace gradc::command

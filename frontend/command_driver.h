@@ -1,0 +1,27 @@
+// The options that every subcommand has which compiles a model file.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "frontend/driver.h"
+
+namespace CLI {
+class App;
+}
+
+namespace gradc::command {
+
+struct DriverFlags {
+  std::vector<std::string> set, optimizers;
+  std::string target = "native";
+  bool verify = false;
+};
+
+/// The flags' help texts stand here alone.
+void add_driver_flags(CLI::App&, DriverFlags&);
+
+/// A driver with these options; nothing, after a message, if one of them is malformed.
+std::optional<Driver> make_driver(const DriverFlags&, const char* subcommand);
+
+}  // namespace gradc::command
