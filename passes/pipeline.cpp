@@ -3,6 +3,7 @@
 
 #include "ir/check.h"
 #include "passes/cse.h"
+#include "passes/fold.h"
 #include "passes/pass.h"
 #include "passes/precision.h"
 #include "passes/rules.h"
@@ -25,6 +26,7 @@ struct Step {
 };
 constexpr Step steps[] = {
     {"rewrite", rewrite, "first, so that numbers meet and views leave the way of folding"},
+    {"fold", fold_constants, "after rewriting has brought numbers together; what it folds lets more rules apply"},
     {"cse", merge_common, "last of a round: rewrites make equal nodes in different places"},
 };
 constexpr int most_rounds = 200;   // deep chains move one step a round; models need fewer than ten
@@ -41,8 +43,9 @@ void reuse(Function& f) {
 
 constexpr Pass passes[] = {
     {"expand-gradients", expand_gradients, "before anything looks through marks: a target of grad is opaque until then"},
-    {"optimize", optimize, "the rounds of rewrite and cse, then reuse-extrema"},
+    {"optimize", optimize, "the rounds of rewrite, fold and cse, then reuse-extrema"},
     {"rewrite", plain<rewrite>, "one sweep of the local rules"},
+    {"fold", plain<fold_constants>, "one sweep of constant folding"},
     {"cse", plain<merge_common>, "common subexpressions become one"},
     {"reuse-extrema", reuse, "after all rewriting: it looks for a maximum that is there anyway"},
     {"prune", prune, "drops what no result needs"},
