@@ -102,6 +102,7 @@ ast::ExprPtr Parser::parse_binary(int level) {
   ast::ExprPtr left = parse_binary(level + 1);
   if (level == range_level) {
     if (at_line_end() || !at(TokenKind::dots)) return left;
+    join_left(), join_right();
     take();
     ast::ExprPtr end = parse_binary(level + 1);
     return expr(begin, ast::Range{std::move(left), std::move(end)});
@@ -127,6 +128,7 @@ ast::ExprPtr Parser::parse_unary() {
   const Token sign = peek();
   if (sign.kind == TokenKind::minus) {
     const Nest nest(*this);
+    join_right();
     take();
     if (!nest.ok()) return invalid();
     ast::ExprPtr operand = parse_unary();
@@ -144,6 +146,7 @@ ast::ExprPtr Parser::parse_power() {
   ast::ExprPtr base = parse_postfix();
   if (at_line_end() || !at(TokenKind::power)) return base;
   const Nest nest(*this);
+  join_left(), join_right();
   const Token sign = take();
   if (!nest.ok()) return base;
   ast::ExprPtr exponent = parse_unary();
@@ -163,16 +166,19 @@ ast::ExprPtr Parser::parse_postfix() {
 ast::ExprPtr Parser::parse_suffix(ast::ExprPtr value) {
   const uint32_t begin = value->span.begin;
   const Token sign = peek();
-  const bool adjacent = sign.begin == last_end_;
+  const bool names_model = std::holds_alternative<ast::Name>(value->node) || std::holds_alternative<ast::Member>(value->node);
   if (sign.kind == TokenKind::left_paren) {
+    join_left();
     std::vector<ast::Argument> arguments = parse_arguments();
     return expr(begin, ast::Call{std::move(value), std::move(arguments)});
   }
   if (sign.kind == TokenKind::left_bracket) {
+    join_left();
     std::vector<ast::Subscript> subscripts = parse_subscripts();
     return expr(begin, ast::Index{std::move(value), std::move(subscripts)});
   }
   if (sign.kind == TokenKind::dot) {
+    join_left(), join_right();
     take();
     if (at(TokenKind::number)) {   // net.dense.1.w: instances are told apart by their ordinal
       const Token t = take();
@@ -181,10 +187,12 @@ ast::ExprPtr Parser::parse_suffix(ast::ExprPtr value) {
     ast::Ident name = expect_name("a name after `.`");
     return expr(begin, ast::Member{std::move(value), std::move(name)});
   }
-  if (sign.kind == TokenKind::left_brace && adjacent && !no_brace_) {
+  if (sign.kind == TokenKind::left_brace && names_model && sign.begin == last_end_ && !no_brace_) {
+    join_left(), join_right();
     take();
     const Brackets inside(*this);
     ast::ExprPtr parameters = parse_expr();
+    join_left();
     close(TokenKind::right_brace, sign);
     return expr(begin, ast::Substitute{std::move(value), std::move(parameters)});
   }
@@ -325,7 +333,10 @@ std::vector<ast::Override> Parser::parse_overrides() {
 ast::Override Parser::parse_override() {
   ast::Override node;
   const uint32_t begin = peek().begin;
-  while (at(TokenKind::name) || at(TokenKind::times) || at(TokenKind::dot) || at(TokenKind::number)) node.pattern += text(take());
+  while (at(TokenKind::name) || at(TokenKind::times) || at(TokenKind::dot) || at(TokenKind::number)) {
+    if (!node.pattern.empty()) join_left();
+    node.pattern += text(take());
+  }
   if (node.pattern.empty()) fail_expected("a pattern of parameter names, such as `*.b`,");
   expect(TokenKind::colon, "after the pattern of parameter names");
   node.value = parse_expr();
@@ -349,12 +360,16 @@ ast::Subscript Parser::parse_subscript() {
     if (at(TokenKind::colon) || at(TokenKind::comma) || at(TokenKind::right_bracket)) return nullptr;
     return parse_expr();
   };
+  const auto colon = [&] {
+    if (at(TokenKind::colon)) join_left(), join_right();
+    return accept(TokenKind::colon);
+  };
   ast::ExprPtr first = part();
-  if (accept(TokenKind::colon)) {
+  if (colon()) {
     s.range = true;
     s.begin = std::move(first);
     s.end = part();
-    if (accept(TokenKind::colon)) s.stride = part();
+    if (colon()) s.stride = part();
   } else if (first) {
     s.index = std::move(first);
   } else {

@@ -53,6 +53,7 @@ ast::File Parser::parse_file() {
 void Parser::parse_item(ast::File& file) {
   ast::Item item;
   const Token first = peek();
+  layout_.statements.insert(first.begin);
   std::string doc = std::move(docs_[next_]);
   for (const KindRow& row : function_kinds) {
     if (!at_word(row.word)) continue;
@@ -85,7 +86,7 @@ void Parser::parse_item(ast::File& file) {
     if (statement) {
       fail(DiagnosticId::misplaced_statement, span(peek()), fmt::format("`{}` cannot stand outside of a declaration", word()));
     } else {
-      Diagnostic& d = fail(DiagnosticId::unexpected_token, span(peek()), fmt::format("expected a declaration, found {}", found()));
+      Diagnostic& d = fail(DiagnosticId::unexpected_token, span(peek()), fmt::format("expected a declaration, found {}", at_end() ? found() : fmt::format("`{}`", word())));
       if (!suggestion.empty()) d.hints.push_back(fmt::format("did you mean `{}`?", suggestion));
       else d.hints.push_back("a file consists of import, config, let, data, fn, layer, model, optimizer, schedule, train and export");
     }
@@ -142,6 +143,7 @@ ast::Data Parser::parse_data() {
     while (!at(TokenKind::right_brace) && !at_end() && !at_item()) {
       if (accept(TokenKind::semicolon)) continue;
       const size_t before = next_;
+      layout_.statements.insert(peek().begin);
       if (at_word("from") && peek(1).kind != TokenKind::assign) {
         once(data.directory.has_value(), take(), "from");
         data.directory = expect_text("the folder where the files are");
@@ -164,10 +166,12 @@ ast::Split Parser::parse_split() {
   const Token first = peek();
   split.kind = ast::SourceKind::part;
   split.name = expect_name("the name of a split, such as `train`,");
+  layout_.aligned.insert(peek().begin);
   expect(TokenKind::assign, "and where the samples of this split come from");
   for (const SourceRow& row : file_sources) {
     if (!at_word(row.word) || peek(1).kind != TokenKind::left_paren) continue;
     take();
+    join_left();
     const Token left = take();
     const Brackets inside(*this);
     split.kind = row.kind;
@@ -183,6 +187,7 @@ ast::Split Parser::parse_split() {
   } else if (at_word("generate") && peek(1).kind == TokenKind::left_paren) {
     take();
     split.kind = ast::SourceKind::generate;
+    join_left();
     const Token left = take();
     {
       const Brackets inside(*this);

@@ -45,6 +45,7 @@ void Parser::end_statement() {
 ast::StmtPtr Parser::parse_statement(Place place) {
   auto statement = std::make_unique<ast::Stmt>();
   const Token first = peek();
+  layout_.statements.insert(first.begin);
   if (place == Place::train && train_ && parse_setting(*train_)) return nullptr;
   if (at_word("let")) {
     parse_let(*statement);
@@ -71,7 +72,9 @@ ast::StmtPtr Parser::parse_statement(Place place) {
     ast::ExprPtr value = parse_expr();
     if (!at_line_end() || at(TokenKind::assign) || at(TokenKind::assign_later)) {
       if (at(TokenKind::assign) || at(TokenKind::assign_later)) {
-        const bool update = take().kind == TokenKind::assign_later;
+        const bool update = at(TokenKind::assign_later);
+        if (update) layout_.aligned.insert(peek().begin);
+        take();
         const bool name = std::holds_alternative<ast::Name>(value->node);
         if (!name && !(update && std::holds_alternative<ast::Member>(value->node)))
           fail(DiagnosticId::bad_target, value->span, update ? "only a parameter or a state can stand left of `<-`" : "only a name can stand left of `=`");
@@ -210,6 +213,7 @@ ast::TypeExpr Parser::parse_type() {
     fail_expected("a type such as `f32[n, 10]` or `int`");
   }
   if (at(TokenKind::left_bracket) && !peek().line_start) {
+    join_left();
     const Token left = take();
     const Brackets inside(*this);
     type.has_shape = true;
@@ -229,6 +233,7 @@ ast::TypeExpr Parser::parse_type() {
 std::vector<ast::Parameter> Parser::parse_parameters() {
   std::vector<ast::Parameter> parameters;
   const Token left = peek();
+  join_left();
   if (!expect(TokenKind::left_paren, "and the list of parameters")) return parameters;
   const Brackets inside(*this);
   parse_separated(TokenKind::right_paren, [&] { parameters.push_back(parse_parameter()); });
@@ -245,6 +250,7 @@ ast::Parameter Parser::parse_parameter() {
     parameter.high = parse_binary(sum_level);   // a bound is no comparison
   } else if (accept_word("in")) {
     parameter.low = parse_binary(sum_level);
+    join_left(), join_right();
     expect(TokenKind::dots, "between the bounds of the range");
     parameter.high = parse_binary(sum_level);
   }

@@ -6,6 +6,7 @@
 // Recovery: after the first mistake of a statement the parser panics: every look at the next token says `end`, so all loops
 // finish and nothing more is reported, until `recover` skips to where the next statement begins.
 #pragma once
+#include <set>
 #include <utility>
 
 #include "frontend/ast.h"
@@ -16,10 +17,19 @@ namespace gradc {
 /// How tightly operators bind, from loose to tight; the table is in parse_expressions.cpp.
 enum Level : int { or_level = 1, and_level, not_level, compare_level, range_level, sum_level, product_level };
 
+/// What the formatter needs to know and cannot see from tokens alone: where tokens begin that play these parts.
+struct Layout {
+  std::set<uint32_t> statements;      // first tokens of declarations, statements and settings
+  std::set<uint32_t> joins_left;      // no blank before: the ( of a call, the [ of an index, the { of M{p}, : in x[0:3]
+  std::set<uint32_t> joins_right;     // no blank after: the minus sign in -x, the { of M{p}, : in x[0:3]
+  std::set<uint32_t> aligned;         // `<-` of updates and `=` of splits, which line up from line to line
+};
+
 class Parser {
  public:
   Parser(FileId, const Sources&, Diagnostics&);
   ast::File parse_file();
+  const Layout& layout() const { return layout_; }
 
  private:
   // ---- tokens (parser_core.cpp)
@@ -46,6 +56,8 @@ class Parser {
   Diagnostic& fail(DiagnosticId, Span, std::string message);   // panics; the message is dropped if it already did
   Diagnostic& fail_expected(std::string_view what);            // at the next token
   std::string found() const;                                   // "`)`", "`foo`", "the end of the line"
+  void join_left() { layout_.joins_left.insert(peek().begin); }     // the next token, when it is known to be taken
+  void join_right() { layout_.joins_right.insert(peek().begin); }
   void close(TokenKind right, const Token& left);              // takes the partner of a bracket or fails at the missing one
   void recover_statement();
   void recover_item();
@@ -128,6 +140,7 @@ class Parser {
   int open_at_failure_ = 0;            // brackets_ when the parser panicked
   int depth_ = 0;                      // nesting of expressions and blocks
   bool no_brace_ = false;              // in the header of a block
+  Layout layout_;
   ast::Train* train_ = nullptr;        // the block whose outermost level is being parsed
 
   /// Counts nesting for as long as it lives; ok() is false, and the parser panics, when there is too much of it.
