@@ -15,8 +15,9 @@ bool keep_only(ir::Module&, const std::string& function, Diagnostics&);
 /// The module as text, or as a drawing: "text", "dot", "svg".
 std::string show(const ir::Module&, const std::string& format);
 
-/// Evaluates every function and prints its results. A value comes from `inputs` ("name=file.npy", "name=3.5"), else is drawn: floats
-/// normal, integers and bools small, all from `seed` and the name alone. Scalars that the runtime fills in have their usual first values.
+/// Evaluates every function and prints its results. A value comes from `inputs` ("name=file.npy", "name=3.5", "@variable=..."), else from
+/// an `init` function before, else it is drawn from `seed` and the name. Scalars that the runtime fills in have their usual first values.
+/// False after a diagnostic.
 bool run_functions(const ir::Module&, const std::vector<std::string>& inputs, int64_t seed, Diagnostics&);
 
 }  // namespace command

@@ -88,6 +88,10 @@ int opt(const Options& options) {
       CHECK(problem.empty(), "{}", problem);
     }
   }
+  if (options.evaluate) {
+    run_functions(*module, options.inputs, options.seed, diagnostics);
+    return report(diagnostics);
+  }
   write_file(options.output, (options.format == "text" ? notes : "") + show(*module, options.format), diagnostics);
   return report(diagnostics);
 }
