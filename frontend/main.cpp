@@ -12,6 +12,7 @@ namespace {
 constexpr void (*subcommands[])(CLI::App&, int& exit_code) = {
     gradc::command::add_dump,
     gradc::command::add_opt,
+    gradc::command::add_fmt,
     gradc::command::add_explain,
     gradc::command::add_ops,
 };
