@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "ir/check.h"
+#include "ir/verify.h"
 #include "passes/cse.h"
 #include "passes/fold.h"
 #include "passes/pass.h"
@@ -62,6 +63,10 @@ void optimize(Function& f) {
     for (const Step& step : steps) {
       Doing doing(fmt::format("pass {} on function {}", step.name, f.name));
       changes += step.run(f);
+#ifndef __OPTIMIZE__   // debug builds; elsewhere `gradc opt --verify`
+      std::string error = ir::verify(f);
+      CHECK(error.empty(), "{}", error);
+#endif
     }
     if (changes == 0) break;
     CHECK(round + 1 < most_rounds, "rewriting does not end");

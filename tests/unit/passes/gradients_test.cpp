@@ -235,3 +235,40 @@ TEST_CASE("cotangents say what they are the gradient of") {
   CHECK(d.op == Op::mul);
   CHECK(d.loc == ir::Loc{1, 12, 3, ir::Loc::Role::gradient});
 }
+
+TEST_CASE("a penalty on gradients can be trained: derivatives of a network through an inner grad") {
+  Function f;
+  ir::Builder b(f);
+  Term x{&b, b.input("x", {ElementType::f64, {6, 3}})}, w1{&b, b.variable("w1", {ElementType::f64, {3, 4}})}, w2{&b, b.variable("w2", {ElementType::f64, {4}})};
+  Term mix = apply(Op::mark, x);
+  Term score = contract("mk,k->m", apply(Op::tanh, contract("mk,kn->mn", mix, w1)), w2);
+  Term g{&b, b.make(Op::grad, {sum_of(score), mix.v})};
+  Term norm = apply(Op::sqrt, reduce(Op::reduce_sum, g * g, {1}));
+  Term penalty = reduce(Op::reduce_mean, (norm - 1) * (norm - 1), {0});
+  Term held = apply(Op::stop_gradient, score);   // check_gradients holds it fixed, too
+  f.results.push_back({"y", Term{&b, sum_of(held * score)} + penalty * 10});
+  auto checked = check_gradients(f, "y", random_arguments(f, 1));
+  CHECK(checked.size() == 3);
+  for (const CheckedGradient& c : checked) {
+    INFO(c.name << "[" << c.coordinate << "]: " << c.analytic << " but numerically " << c.numeric);
+    CHECK(c.right);
+  }
+  // Optimizing changes no derivative.
+  Function d = f;
+  d.results.push_back({"d", ir::Builder(d).make(Op::grad, {f.results[0].value, w1.v})});
+  expand_gradients(d);
+  Function optimized = d;
+  optimize(optimized);
+  check_same_values(d, optimized, 2, 1e-12);
+}
+
+TEST_CASE("a wrong gradient is found") {
+  Function f;
+  ir::Builder b(f);
+  Term x{&b, b.input("x", {ElementType::f64, {4}})};
+  Term wrong = apply(Op::floor, x) * x;   // its derivative is floor(x); at 1 it jumps, where no step agrees
+  f.results.push_back({"y", sum_of(wrong)});
+  auto at = [&](double value) { return check_gradients(f, "y", {{"x", ir::Tensor::filled(x.type(), value)}})[0]; };
+  CHECK(at(1.5).right);
+  CHECK_FALSE(at(1.0).right);
+}
