@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <set>
 
 #include "ir/builder.h"
 #include "ir/check.h"
+#include "ir/text.h"
 #include "passes/pass.h"
 #include "passes/precision.h"
 
@@ -167,5 +169,25 @@ Bindings check_point(const ir::Module& module, const Function& f, const std::map
   }
   draw(f, at);
   return at;
+}
+
+std::vector<CheckedFunction> check_module(const ir::Module& module, const std::map<std::string, Range>& ranges, const CheckOptions& options) {
+  std::map<std::string, Range> all = ranges;
+  // Scalars that the runtime fills in.
+  for (auto [name, value] : {std::pair{"t", 1.0}, {"T", 1000.0}, {"epoch", 0.0}, {"val_loss", 1.0}, {"count", 1.0}}) all.emplace(name, Range{value, value});
+  std::vector<CheckedFunction> checked;
+  std::set<std::string> seen;   // the optimizers of a step share its loss
+  for (const Function& f : module.functions) {
+    for (const ir::Result& r : f.results) {
+      const ir::Type& type = f.type(r.value);
+      if (r.write || type.rank() != 0 || !ir::is_float(type.element) || (f.result("loss") && r.name != "loss")) continue;
+      Function alone;   // without hyperparameters that only the update reads
+      alone.results = {{r.name, ir::Copier(f, alone)(r.value)}};
+      bool differentiable = std::any_of(alone.nodes.begin(), alone.nodes.end(), [](const Node& n) { return is_argument(n) && ir::is_float(n.type.element); });
+      if (!differentiable || !seen.insert(ir::print(alone, {.locations = false})).second) continue;
+      checked.push_back({f.name, r.name, check_gradients(f, r.name, check_point(module, f, all, options.seed), options)});
+    }
+  }
+  return checked;
 }
 }  // namespace gradc::passes

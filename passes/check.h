@@ -35,4 +35,12 @@ struct Range {
 /// leaves them, moved a little so that zeros are none, or normal if there is no init.
 ir::Bindings check_point(const ir::Module&, const ir::Function&, const std::map<std::string, Range>& ranges, uint64_t seed = 1);
 
+struct CheckedFunction {
+  std::string function, result;
+  std::vector<CheckedGradient> gradients;
+};
+/// What `gradc check` does: the result "loss" of every function that has one, or else (IR files) every scalar result that is a float and
+/// not written, each different computation once, for functions in which gradients still stand as grad nodes or have none.
+std::vector<CheckedFunction> check_module(const ir::Module&, const std::map<std::string, Range>& ranges, const CheckOptions& = {});
+
 }  // namespace gradc::passes

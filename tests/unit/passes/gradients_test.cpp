@@ -272,3 +272,62 @@ TEST_CASE("a wrong gradient is found") {
   CHECK(at(1.5).right);
   CHECK_FALSE(at(1.0).right);
 }
+
+TEST_CASE("a module's losses are checked where init leaves its variables, each once") {
+  Sources sources;
+  Diagnostics diagnostics(sources);
+  auto module = ir::parse_module(sources.add("m.gir", R"(module m
+
+parameter @w : f32[3]
+
+function init {
+  %1 = constant {value = 4} : f32[3]
+  return write @w = %1
+}
+function train.a {
+  %x = input : f32[2, 3]
+  %label = input : u8[2]
+  %t = input : f64[]
+  @w = variable : f32[3]
+  %p = mark @w
+  %d = contract %x, %p {spec = "nk,k->n"}
+  %l = cast %label {element = f32}
+  %e = sub %d, %l
+  %r = sqrt @w
+  %s = reduce_sum %r {axes = [0]}
+  %q = mul %e, %e
+  %m = reduce_mean %q {axes = [0]}
+  %loss = add %m, %s
+  %g = grad %loss, %p
+  %lr = constant {value = 0.1} : f32[3]
+  %u = mul %g, %lr
+  %n = sub @w, %u
+  return loss = %loss, write @w = %n, norm = %s
+}
+function train.b {
+  %x = input : f32[2, 3]
+  %label = input : u8[2]
+  %t = input : f64[]
+  @w = variable : f32[3]
+  %p = mark @w
+  %d = contract %x, %p {spec = "nk,k->n"}
+  %l = cast %label {element = f32}
+  %e = sub %d, %l
+  %r = sqrt @w
+  %s = reduce_sum %r {axes = [0]}
+  %q = mul %e, %e
+  %m = reduce_mean %q {axes = [0]}
+  %loss = add %m, %s
+  return loss = %loss
+})"), sources, diagnostics);
+  INFO(diagnostics.render(false));
+  REQUIRE(module);
+  auto checked = check_module(*module, {{"x", {-1, 1}}, {"label", {0, 10}}});
+  REQUIRE(checked.size() == 1);
+  CHECK(checked[0].function == "train.a");
+  CHECK(checked[0].result == "loss");
+  REQUIRE(checked[0].gradients.size() == 2);
+  CHECK(checked[0].gradients[0].name == "x");
+  CHECK(checked[0].gradients[1].name == "@w");
+  for (const auto& c : checked[0].gradients) CHECK(c.right);   // sqrt of a negative weight would be NaN
+}
