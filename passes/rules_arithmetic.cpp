@@ -21,6 +21,22 @@ Value number_right(Term t) {
 Value add_zero(Term t) { return is_number(t.x(1), 0) ? t.x(0).v : no; }
 // x + x => x * 2
 Value add_self(Term t) { return t.x(0).same(t.x(1)) ? (t.x(0) * 2).v : no; }
+// broadcast(-x) as broadcast(x): for sums, where it costs nothing. Invalid for anything else.
+Value negative_broadcast(Term t) {
+  if (!t.is(Op::broadcast) || !t.x(0).is(Op::neg)) return no;
+  return broadcast(t.x(0).x(0), t.shape(), t.list(ir::Attr::axes));
+}
+// x + broadcast(-y) => x - broadcast(y);  broadcast(-x) + y => y - broadcast(x)
+Value add_negative_broadcast(Term t) {
+  for (int i : {1, 0})
+    if (Value y = negative_broadcast(t.x(i)); y.valid()) return t.x(1 - i) - Term{t.b, y};
+  return no;
+}
+// x - broadcast(-y) => x + broadcast(y)
+Value sub_negative_broadcast(Term t) {
+  Value y = negative_broadcast(t.x(1));
+  return y.valid() ? (t.x(0) + Term{t.b, y}).v : no;
+}
 // x + -y => x - y;  -x + y => y - x
 Value add_negative(Term t) {
   if (t.x(1).is(Op::neg)) return t.x(0) - t.x(1).x(0);
@@ -83,6 +99,15 @@ Value mul_factor_out(Term t) {
   for (int i : {0, 1})
     if (Term x = t.x(i); x.is(Op::mul) && real(t) && !number(t.x(1 - i)))
       if (auto c = number(x.x(1)); c && is_power_of_two(*c)) return (i == 0 ? x.x(0) * t.x(1) : t.x(0) * x.x(0)) * *c;
+  return no;
+}
+// (broadcast(x) * y) * c => broadcast(x * c) * y, where c is a power of two: scaled before it is repeated
+Value mul_into_broadcast(Term t) {
+  Term y = t.x(0);
+  auto c = number(t.x(1));
+  if (!c || !is_power_of_two(*c) || !y.is(Op::mul) || !real(t)) return no;
+  for (int i : {0, 1})
+    if (Term x = y.x(i); x.is(Op::broadcast)) return broadcast(x.x(0) * *c, t.shape(), x.list(ir::Attr::axes)) * y.x(1 - i);
   return no;
 }
 // x / 1 => x
@@ -159,9 +184,11 @@ constexpr Rule table[] = {
     {"add-self", Op::add, add_self},
     {"add-negative", Op::add, add_negative},
     {"add-negative-multiple", Op::add, add_negative_multiple},
+    {"add-negative-broadcast", Op::add, add_negative_broadcast},
     {"sub-zero", Op::sub, sub_zero},
     {"zero-sub", Op::sub, zero_sub},
     {"sub-negative", Op::sub, sub_negative},
+    {"sub-negative-broadcast", Op::sub, sub_negative_broadcast},
     {"sub-negative-multiple", Op::sub, sub_negative_multiple},
     {"neg-neg", Op::neg, neg_neg},
     {"neg-sub", Op::neg, neg_sub},
@@ -171,6 +198,7 @@ constexpr Rule table[] = {
     {"mul-negative", Op::mul, mul_negative},
     {"mul-multiple", Op::mul, mul_multiple},
     {"mul-factor-out", Op::mul, mul_factor_out},
+    {"mul-into-broadcast", Op::mul, mul_into_broadcast},
     {"div-one", Op::div, div_one},
     {"div-negative", Op::div, div_negative},
     {"div-number", Op::div, div_number},
