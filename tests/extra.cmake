@@ -11,7 +11,14 @@ if(TARGET gradc)
   gradc_test(golden ${PYTHON3} tests/golden/run --gradc $<TARGET_FILE:gradc>)
 endif()
 
-# Measurements, not tests: built on request.
-add_executable(contract_bench EXCLUDE_FROM_ALL bench/contract_bench.cpp)
-target_compile_options(contract_bench PRIVATE -O3 -march=native)
-target_link_libraries(contract_bench PRIVATE gradc_codegen Eigen3::Eigen)
+# Benchmarks: each .cpp of tests/bench is a program; ./bootstrap bench runs them. They are compiled for this machine, so that
+# what they compare with (Eigen) is at its best.
+file(GLOB benches CONFIGURE_DEPENDS bench/*.cpp)
+foreach(source ${benches})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} EXCLUDE_FROM_ALL ${source})
+  target_compile_options(${name} PRIVATE -O3 -march=native -ffp-contract=fast -w)   # GCC 12 warns inside fmt and its own headers
+  target_link_libraries(${name} PRIVATE gradc_codegen Eigen3::Eigen)
+  list(APPEND bench_programs ${name})
+endforeach()
+add_custom_target(benches DEPENDS ${bench_programs})
