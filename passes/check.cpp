@@ -120,7 +120,7 @@ std::vector<CheckedGradient> check_gradients(const Function& function, const std
       for (double step : {1e-5, 1e-4, 1e-6, 1e-3, 1e-7}) {
         double h = step * std::max(1.0, std::abs(x));
         double numeric = (8 * (value_at(x + h) - value_at(x - h)) - (value_at(x + 2 * h) - value_at(x - 2 * h))) / (12 * h);
-        double scale = std::max({std::abs(d), std::abs(numeric), 1e-3 * largest, 1e-6 * std::max(1.0, std::abs(value))});
+        double scale = std::max({std::abs(d), std::abs(numeric), 1e-3 * largest, 1e-5 * std::max(1.0, std::abs(value))});
         double error = std::abs(d - numeric) / scale;
         if (error < best || best == INFINITY) best = error, best_numeric = numeric;
         if (best < options.tolerance) break;
