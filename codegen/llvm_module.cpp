@@ -95,7 +95,7 @@ void optimize(llvm::Module& module, const Target& target) {
   builder.crossRegisterProxies(loops, functions, graphs, modules);
   llvm::ModulePassManager passes;
   // Emission leaves repeated address arithmetic, values that do not change in a loop, and selects that fold into masked loads.
-  const char* list = "function(early-cse<memssa>,instcombine,simplifycfg,loop-mssa(licm),gvn,instcombine,adce),globaldce";
+  const char* list = "function(early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,adce),globaldce";
   llvm::cantFail(builder.parsePassPipeline(passes, list));
   passes.run(module, modules);
 }

@@ -1,0 +1,27 @@
+// Kernels to LLVM functions: one emitter a form (ir/kernel.h).
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "codegen/target.h"
+#include "ir/kernel.h"
+
+namespace llvm {
+class Function;
+class Module;
+}  // namespace llvm
+
+namespace gradc::codegen {
+
+/// Adds the kernel's native function (gradc_kernel of runtime/image.h) to a module.
+llvm::Function* emit_kernel(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
+/// Bytes of private scratch that a thread needs to run it.
+int64_t scratch_bytes(const ir::Kernel&, const Target&);
+
+// The emitters behind them; contract.h has that of contracts.
+llvm::Function* emit_map(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
+llvm::Function* emit_row(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
+llvm::Function* emit_column(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
+int64_t row_scratch_bytes(const ir::Kernel&, const Target&);
+
+}  // namespace gradc::codegen

@@ -1,0 +1,242 @@
+#include "codegen/expression.h"
+
+#include <llvm/IR/Constants.h>
+#include <llvm/IR/Module.h>
+
+#include <algorithm>
+
+#include "codegen/vector_math.h"
+#include "ir/check.h"
+
+namespace gradc::codegen {
+namespace {
+using ir::Attr;
+using ir::ElementType;
+using ir::Op;
+
+// Reductions of up to this many elements become straight code where they are read, larger ones a loop.
+constexpr int64_t straight_limit = 16;
+}  // namespace
+
+Expression::Expression(Frame& frame, IndexSpace& space, int lanes) : frame(frame), space(space), b(frame.builder), lanes(lanes) { open(); }
+
+void Expression::bind(const Index& variable, LlvmValue value) { bindings_[variable_of(variable)] = {value, false}; }
+void Expression::bind_lanes(const Index& variable, LlvmValue value) {
+  if (lanes == 1) return bind(variable, value);
+  Binding& binding = bindings_[variable_of(variable)];
+  if (!binding.lane) lane_variables_.push_back(variable_of(variable));
+  binding = {value, true};
+}
+
+LlvmValue Expression::first_lanes(int64_t count) {
+  if (count >= lanes) return nullptr;
+  std::vector<llvm::Constant*> bits;
+  for (int i = 0; i < lanes; ++i) bits.push_back(b.getInt1(i < count));
+  return llvm::ConstantVector::get(bits);
+}
+
+void Expression::provide(ir::Value v, const IndexVector& at, LlvmValue value) { scopes_.back().values[{v.id, at, guards_}] = value; }
+
+LlvmValue Expression::emit(ir::Value v, const IndexVector& at) {
+  // A value that holds under fewer guards is as good.
+  std::vector<Guard> none;
+  Key key{v.id, at, guards_}, free{v.id, at, none};
+  for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
+    if (auto found = scope->values.find(key); found != scope->values.end()) return found->second;
+    if (!guards_.empty())
+      if (auto found = scope->values.find(free); found != scope->values.end()) return found->second;
+  }
+  LlvmValue value = emit_new(v, at);
+  scopes_.back().values[key] = value;
+  return value;
+}
+
+LlvmValue Expression::emit_new(ir::Value v, const IndexVector& at) {
+  const ir::Node& node = frame.kernel.body[v];
+  if (ir::is_view(node.op)) return emit_view(node, at);
+  if (ir::is_reduce(node.op)) return emit_reduce(node, at);
+  if (ir::is_map(node.op)) {
+    std::vector<LlvmValue> operands;
+    for (ir::Value operand : node.operands) operands.push_back(emit(operand, at));
+    if (std::any_of(operands.begin(), operands.end(), [](LlvmValue x) { return x->getType()->isVectorTy(); }))
+      for (LlvmValue& operand : operands) operand = splat(b, operand, lanes);
+    return emit_map_op(b, frame.target, node, frame.kernel.body.type(node.operands.back()).element, operands);
+  }
+  if (node.op == Op::input) return load(frame.input(v), at);
+  if (node.op == Op::constant) return constant(node.type.element, node.attrs.number(Attr::value), b.getContext());
+  if (node.op == Op::literal) return emit_literal(node, at);
+  if (node.op == Op::random) return emit_random(node, at);
+  CHECK(node.op == Op::iota, "{} at [{}] is neither emitted nor provided", ir::info(node.op).name, at.empty() ? "" : space.text(at[0]));
+  const Index& position = at[node.attrs.integer(Attr::axis)];
+  if (varies(position)) return emit_cast(b, lane_numbers(position), ElementType::i32, node.type.element);
+  return emit_cast(b, number(position), ElementType::i64, node.type.element);
+}
+
+// ---- views
+
+LlvmValue Expression::emit_view(const ir::Node& node, const IndexVector& at) {
+  Access from = access(node, frame.kernel.body.type(node.operands[0]).shape, at, space);
+  return emit_guarded(from, node.operands[0], constant(node.type.element, from.fill, b.getContext()));
+}
+
+// The operand's value where the guards hold, `outside` elsewhere.
+LlvmValue Expression::emit_guarded(const Access& from, ir::Value operand, LlvmValue outside) {
+  if (from.guards.empty()) return emit(operand, from.at);
+  std::vector<Guard> before = guards_;
+  std::vector<Guard> added;
+  for (const Guard& guard : from.guards)
+    if (!std::binary_search(guards_.begin(), guards_.end(), guard)) added.push_back(guard);
+  LlvmValue holds = added.empty() ? nullptr : all_of(added);
+  guards_.insert(guards_.end(), added.begin(), added.end());
+  std::sort(guards_.begin(), guards_.end());
+  LlvmValue value = emit(operand, from.at);
+  guards_ = std::move(before);
+  if (!holds) return value;
+  if (holds->getType()->isVectorTy() || value->getType()->isVectorTy()) {
+    value = splat(b, value, lanes);
+    outside = splat(b, outside, lanes);
+  }
+  return b.CreateSelect(holds, value, outside);
+}
+
+LlvmValue Expression::condition(const Guard& guard) {
+  // 0 <= place < extent in one unsigned comparison.
+  if (!varies(guard.place)) return b.CreateICmpULT(number(guard.place), b.getInt64(guard.extent));
+  LlvmValue place = lane_numbers(guard.place);
+  return b.CreateICmpULT(place, llvm::ConstantInt::get(place->getType(), guard.extent));
+}
+
+LlvmValue Expression::all_of(const std::vector<Guard>& guards) {
+  LlvmValue uniform = nullptr, varying = nullptr;
+  for (const Guard& guard : guards) {
+    LlvmValue holds = condition(guard);
+    LlvmValue& sum = holds->getType()->isVectorTy() ? varying : uniform;
+    sum = sum ? b.CreateAnd(sum, holds) : holds;
+  }
+  if (uniform && varying) return b.CreateAnd(splat(b, uniform, lanes), varying);
+  return varying ? varying : uniform;
+}
+
+// ---- small reductions and fold, inlined like maps: a sum in the order of the elements
+
+LlvmValue Expression::emit_reduce(const ir::Node& node, const IndexVector& at) {
+  const ir::Type& operand = frame.kernel.body.type(node.operands[0]);
+  std::vector<int64_t> axes;   // of the operand
+  if (node.op == Op::argmax) axes = {node.attrs.integer(Attr::axis)};
+  else axes = node.attrs.integers(Attr::axes);
+  if (node.op == Op::fold)
+    for (int64_t& axis : axes) axis += static_cast<int64_t>(axes.size());   // the windows' own axes follow the positions
+  ir::Shape extents;
+  for (int64_t axis : axes) extents.push_back(operand.shape[axis]);
+  int64_t count = ir::shape_size(extents);
+  int width = std::any_of(at.begin(), at.end(), [&](const Index& i) { return varies(i); }) ? lanes : 1;
+  Reduction reduction(node, operand.element, width, b, frame.target);
+  std::vector<LlvmValue> state(reduction.width());
+  reduction.start(state);
+  auto take = [&](const Index& position) {
+    IndexVector offset = space.split(position, extents);
+    LlvmValue value;
+    if (node.op == Op::fold) {
+      value = emit_guarded(fold_access(node, at, offset, space), node.operands[0], constant(operand.element, 0, b.getContext()));
+    } else {
+      IndexVector from;
+      for (size_t axis = 0, kept = 0, reduced = 0; axis < operand.shape.size(); ++axis)
+        from.push_back(reduced < axes.size() && axes[reduced] == static_cast<int64_t>(axis) ? offset[reduced++] : at[kept++]);
+      value = emit(node.operands[0], from);
+    }
+    reduction.take(state, value, b.CreateTrunc(number(position), b.getInt32Ty()), nullptr);
+  };
+  if (count <= straight_limit) {
+    for (int64_t i = 0; i < count; ++i) take(Index(i));
+  } else {
+    Index position = space.variable(count);
+    frame.loop(frame.number(0), frame.number(count), 1, state, [&](LlvmValue i, std::vector<LlvmValue>& carried) {
+      ScopeGuard scope(*this);
+      bind(position, i);
+      std::swap(state, carried);
+      take(position);
+      std::swap(state, carried);
+    });
+  }
+  return reduction.result(state, count);
+}
+
+// ---- literals
+
+LlvmValue Expression::emit_literal(const ir::Node& node, const IndexVector& at) {
+  const ir::Dense& data = node.attrs.dense(Attr::data);
+  if (data.size() == 1) return constant(node.type.element, data[0], b.getContext());
+  Buffer& buffer = literals_[&node];
+  if (!buffer.pointer) {
+    std::vector<llvm::Constant*> elements;
+    for (double value : data) elements.push_back(llvm::cast<llvm::Constant>(to_memory(b, constant(node.type.element, value, b.getContext()), node.type.element)));
+    auto* type = llvm::ArrayType::get(memory_type(node.type.element, b.getContext()), elements.size());
+    auto* global = new llvm::GlobalVariable(frame.module, type, true, llvm::GlobalValue::PrivateLinkage, llvm::ConstantArray::get(type, elements), "literal");
+    global->setAlignment(llvm::Align(64));
+    buffer.pointer = global;
+    buffer.type = node.type;
+  }
+  return load(buffer, at);
+}
+
+// ---- random numbers
+
+std::pair<LlvmValue, LlvmValue> emit_philox(LlvmBuilder& b, LlvmValue element, LlvmValue step, int64_t site, LlvmValue seed) {
+  // Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011). Words are kept in 64 bits, where the products are.
+  llvm::Type* type = element->getType();
+  auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(type);
+  int lanes = vector ? vector->getNumElements() : 1;
+  auto number = [&](uint64_t value) { return llvm::ConstantInt::get(type, value); };
+  auto low = [&](LlvmValue x) { return b.CreateAnd(x, number(0xffffffff)); };
+  auto high = [&](LlvmValue x) { return b.CreateLShr(x, number(32)); };
+  step = splat(b, step, lanes), seed = splat(b, seed, lanes);
+  LlvmValue x0 = low(element), x1 = high(element), x2 = low(step), x3 = number(static_cast<uint32_t>(site));
+  LlvmValue k0 = low(seed), k1 = high(seed);
+  for (int round = 0; round < 10; ++round) {
+    if (round > 0) {
+      k0 = low(b.CreateAdd(k0, number(0x9E3779B9)));
+      k1 = low(b.CreateAdd(k1, number(0xBB67AE85)));
+    }
+    LlvmValue p0 = b.CreateMul(x0, number(0xD2511F53)), p1 = b.CreateMul(x2, number(0xCD9E8D57));
+    x0 = b.CreateXor(b.CreateXor(high(p1), x1), k0);
+    x2 = b.CreateXor(b.CreateXor(high(p0), x3), k1);
+    x1 = low(p1);
+    x3 = low(p0);
+  }
+  return {x0, x1};
+}
+
+LlvmValue Expression::emit_random(const ir::Node& node, const IndexVector& at) {
+  LlvmValue seed = emit(node.operands[0], {}), step = emit(node.operands[1], {}), row = emit(node.operands[2], {});
+  const ir::Shape& shape = node.type.shape;
+  int64_t per_row = shape.empty() || shape[0] == 0 ? 1 : ir::shape_size(shape) / shape[0];
+  Index position = space.linear(at, shape);
+  LlvmValue element = b.CreateAdd(b.CreateMul(row, b.getInt64(per_row)), number(position));
+  int width = 1;
+  if (varies(position)) {
+    Atom lane = lane_variable(position);
+    width = lanes;
+    if (std::optional<int64_t> stride = space.stride(position, lane)) {
+      element = b.CreateAdd(splat(b, element, lanes), b.CreateSExt(lane_offsets(*stride), lanes_of(b.getInt64Ty(), lanes)));
+    } else {
+      LlvmValue places = b.CreateZExt(lane_numbers(position), lanes_of(b.getInt64Ty(), lanes));
+      element = b.CreateAdd(splat(b, b.CreateMul(row, b.getInt64(per_row)), lanes), places);
+    }
+  }
+  auto [word0, word1] = emit_philox(b, element, step, node.attrs.integer(Attr::site), seed);
+  llvm::Type* single = lanes_of(b.getFloatTy(), width);
+  llvm::Type* word = lanes_of(b.getInt32Ty(), width);
+  auto bits24 = [&](LlvmValue x) { return b.CreateLShr(b.CreateTrunc(x, word), llvm::ConstantInt::get(word, 8)); };
+  LlvmValue unit = llvm::ConstantFP::get(single, 0x1p-24);
+  LlvmValue result;
+  if (node.attrs.text(Attr::distribution) == "uniform") {
+    result = b.CreateFMul(b.CreateSIToFP(bits24(word0), single), unit);
+  } else {   // Box and Muller
+    VectorMath math{b, frame.target};
+    LlvmValue u = b.CreateFMul(b.CreateSIToFP(b.CreateAdd(bits24(word0), llvm::ConstantInt::get(word, 1)), single), unit);
+    LlvmValue radius = math.sqrt(b.CreateFMul(math.log(u), llvm::ConstantFP::get(single, -2)));
+    result = b.CreateFMul(radius, math.cos_turns(b.CreateFMul(b.CreateSIToFP(bits24(word1), single), unit)));
+  }
+  return emit_cast(b, result, ElementType::f32, node.type.element);
+}
+}  // namespace gradc::codegen

@@ -1,0 +1,57 @@
+// How vector lanes run over the inner axes of a map or row kernel: trailing axes are merged into one lane axis as long as every
+// access stays contiguous or constant along it, the axes before it are scalar loops.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "codegen/expression.h"
+
+namespace gradc::codegen {
+
+/// Vector width for a kernel whose lane axis has this extent: 64-bit elements halve it, short axes need less.
+int lanes_for(const ir::Kernel&, const Target&, int64_t extent);
+
+/// A root of a kernel and the place at which it is read.
+struct Root {
+  ir::Value value;
+  IndexVector at;
+};
+/// Whether all that the roots read lies contiguous or constant along the variable. Nodes in `known` are not looked into.
+bool contiguous_along(const ir::Function& body, std::vector<Root> roots, IndexSpace&, Atom variable, const std::vector<ir::Value>& known);
+
+/// One vector of lanes: where its first lane is, flattened over the inner axes, and which lanes exist.
+struct Chunk {
+  Index position;
+  LlvmValue mask;
+};
+
+class Nest {
+ public:
+  /// inner: the axes; those before `merged` become loops. Up to `unroll` chunks at a time.
+  Nest(Expression&, ir::Shape inner, size_t merged, int unroll);
+
+  /// Whether all chunks are known at compile time and few: the body sees the same ones in each run, so values survive from run to run.
+  bool straight() const { return straight_; }
+  /// Chunks that the body gets at most.
+  int unroll() const { return unroll_; }
+
+  using Body = std::function<void(const std::vector<Chunk>&, std::vector<LlvmValue>& carried)>;
+  void run(std::vector<LlvmValue>& carried, const Body&);
+  /// Over positions [first, limit) of the merged axes alone, when there are no others. `first` is a multiple of unroll * lanes, so is `limit` unless it is
+  /// the extent.
+  void run(LlvmValue first, LlvmValue limit, std::vector<LlvmValue>& carried, const Body&);
+
+ private:
+  Index position(const Index& lane);
+  void run_loops(size_t depth, std::vector<LlvmValue>& carried, const Body&);
+
+  Expression& e_;
+  ir::Shape loops_;
+  int64_t extent_;   // of the lane axis
+  int unroll_;
+  bool straight_;
+  std::vector<Index> variables_;   // of the loops
+  std::vector<Chunk> chunks_;      // if straight
+};
+
+}  // namespace gradc::codegen

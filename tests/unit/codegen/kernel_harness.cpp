@@ -1,0 +1,156 @@
+#include "kernel_harness.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "codegen/emit.h"
+#include "codegen/llvm_module.h"
+#include "ir/evaluate.h"
+#include "ir/text.h"
+#include "runtime/image.h"
+
+namespace gradc::codegen::test {
+namespace {
+class Buffer {
+ public:
+  explicit Buffer(size_t size) {
+    size = (size + 63) / 64 * 64;
+    pages_ = (size + 4095) / 4096 * 4096 + 4096;
+    base_ = static_cast<char*>(mmap(nullptr, pages_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    mprotect(base_ + pages_ - 4096, 4096, PROT_NONE);
+    data = base_ + pages_ - 4096 - size;
+    std::memset(base_, 0x5a, pages_ - 4096);
+  }
+  Buffer(Buffer&& other) noexcept : data(other.data), base_(other.base_), pages_(other.pages_) { other.base_ = nullptr; }
+  ~Buffer() {
+    if (base_) munmap(base_, pages_);
+  }
+  char* data;
+
+ private:
+  char* base_;
+  size_t pages_;
+};
+
+LlvmModule build(const ir::Kernel& kernel, const Target& target) {
+  LlvmModule module("test", target);
+  emit_kernel(kernel, "kernel", *module, target);
+  optimize(*module, target);
+  return module;
+}
+
+// How far results may be off: f32 sums are taken in f64 by the reference.
+double tolerance(ir::ElementType element) {
+  switch (element) {
+    case ir::ElementType::f32: return 4e-6;
+    case ir::ElementType::f64: return 1e-13;
+    case ir::ElementType::bf16: return 0.02;
+    default: return 0;
+  }
+}
+}  // namespace
+
+std::vector<Target> targets() {
+  std::vector<Target> all;
+  for (const char* name : {"avx512", "avx2", "baseline"})
+    if (host_runs(*named_target(name))) all.push_back(*named_target(name));
+  return all;
+}
+
+std::vector<ir::Tensor> run(const ir::Kernel& kernel, const std::vector<ir::Tensor>& inputs, const Target& target) {
+  LlvmModule module = build(kernel, target);
+  Jit jit;
+  jit.add(emit_object(*module, target));
+  auto function = jit.lookup<gradc_kernel>("kernel");
+  std::vector<Buffer> buffers;
+  std::vector<char*> args;
+  for (const ir::Tensor& input : inputs) {
+    buffers.emplace_back(input.bytes().size());
+    std::memcpy(buffers.back().data, input.bytes().data(), input.bytes().size());
+    args.push_back(buffers.back().data);
+  }
+  for (size_t r = 0; r < kernel.body.results.size(); ++r) {
+    if (!kernel.in_place.empty() && kernel.in_place[r] >= 0) {
+      args.push_back(args[kernel.in_place[r]]);
+    } else {
+      buffers.emplace_back(kernel.body.type(kernel.body.results[r].value).bytes());
+      args.push_back(buffers.back().data);
+    }
+  }
+  Buffer scratch(scratch_bytes(kernel, target) + 64);
+  int64_t middle = kernel.units / 3;
+  if (middle > 0) function(args.data(), 0, middle, scratch.data);
+  function(args.data(), middle, kernel.units, scratch.data);
+  std::vector<ir::Tensor> results;
+  for (size_t r = 0; r < kernel.body.results.size(); ++r) {
+    results.emplace_back(kernel.body.type(kernel.body.results[r].value));
+    std::memcpy(results.back().bytes().data(), args[inputs.size() + r], results.back().bytes().size());
+  }
+  return results;
+}
+
+std::string assembly(const ir::Kernel& kernel, const Target& target) {
+  LlvmModule module = build(kernel, target);
+  return emit_assembly(*module, target);
+}
+
+std::vector<ir::Tensor> random_inputs(const ir::Kernel& kernel, uint32_t seed, double low, double high) {
+  std::mt19937 random(seed);
+  std::vector<ir::Tensor> inputs;
+  for (const ir::Node& node : kernel.body.nodes) {
+    if (node.op != ir::Op::input) continue;
+    ir::Tensor tensor(node.type);
+    for (int64_t i = 0; i < tensor.size(); ++i) {
+      if (ir::is_float(node.type.element)) tensor.set(i, std::uniform_real_distribution<double>(low, high)(random));
+      else if (node.type.element == ir::ElementType::boolean) tensor.set(i, random() % 2);
+      else tensor.set(i, static_cast<int>(random() % 11) - (node.type.element == ir::ElementType::u8 ? 0 : 5));
+    }
+    inputs.push_back(std::move(tensor));
+  }
+  return inputs;
+}
+
+std::string difference(const ir::Kernel& kernel, const std::vector<ir::Tensor>& inputs) {
+  ir::Bindings bindings;
+  for (size_t i = 0; i < inputs.size(); ++i) bindings[fmt::format("a{}", i)] = inputs[i];
+  ir::Bindings expected = ir::evaluate(kernel.body, bindings);
+  for (const Target& target : targets()) {
+    std::vector<ir::Tensor> results = run(kernel, inputs, target);
+    for (size_t r = 0; r < results.size(); ++r) {
+      const ir::Tensor& want = expected.at(kernel.body.results[r].name);
+      double limit = tolerance(want.type.element);
+      double size = 0;
+      for (int64_t i = 0; i < want.size(); ++i)
+        if (std::isfinite(want.at(i))) size = std::max(size, std::abs(want.at(i)));
+      for (int64_t i = 0; i < want.size(); ++i) {
+        double x = want.at(i), y = results[r].at(i);
+        if (x == y || (std::isnan(x) && std::isnan(y))) continue;
+        if (std::isfinite(x) && std::abs(x - y) <= limit * (std::abs(x) + 0.1 * size)) continue;
+        const ir::Node& node = kernel.body[kernel.body.results[r].value];
+        return fmt::format("{}: result {} ({}) at {}: {} instead of {}\n{}", target.name, r, ir::info(node.op).name, i, y, x, ir::print(kernel.body));
+      }
+    }
+  }
+  return "";
+}
+
+std::string difference(const ir::Kernel& kernel, double low, double high) { return difference(kernel, random_inputs(kernel, 1, low, high)); }
+
+ir::Kernel finish(ir::Form form, ir::Function body, ir::Shape domain, int64_t outer, const std::vector<ir::Value>& results, std::vector<int> in_place) {
+  ir::Kernel kernel;
+  kernel.form = form;
+  for (size_t i = 0; i < results.size(); ++i) body.results.push_back({fmt::format("r{}", i), results[i]});
+  int64_t leading = ir::shape_size(ir::Shape(domain.begin(), domain.begin() + outer)), rest = ir::shape_size(ir::Shape(domain.begin() + outer, domain.end()));
+  if (form == ir::Form::map && outer == 0) kernel.units = (rest + ir::Kernel::flat_block - 1) / ir::Kernel::flat_block;
+  else if (form == ir::Form::column) kernel.units = (rest + ir::Kernel::column_block - 1) / ir::Kernel::column_block;
+  else kernel.units = leading;
+  kernel.body = std::move(body);
+  kernel.domain = std::move(domain);
+  kernel.outer = outer;
+  kernel.in_place = std::move(in_place);
+  return kernel;
+}
+}  // namespace gradc::codegen::test

@@ -1,0 +1,32 @@
+// Runs a kernel's compiled code on tensors, and compares with the reference evaluation of its body.
+#pragma once
+#include <random>
+#include <string>
+#include <vector>
+
+#include "codegen/target.h"
+#include "ir/builder.h"
+#include "ir/kernel.h"
+#include "ir/tensor.h"
+
+namespace gradc::codegen::test {
+
+/// The targets that this machine runs.
+std::vector<Target> targets();
+
+/// The body's results, computed by native code in two calls that share the units. Buffers end (up to their 64-byte padding) at
+/// a page that must not be touched.
+std::vector<ir::Tensor> run(const ir::Kernel&, const std::vector<ir::Tensor>& inputs, const Target&);
+std::string assembly(const ir::Kernel&, const Target&);
+
+/// Inputs of the kernel: floats uniform in [low, high], integers and bools small.
+std::vector<ir::Tensor> random_inputs(const ir::Kernel&, uint32_t seed, double low, double high);
+/// Where compiled code and reference evaluation differ on any target, or "".
+std::string difference(const ir::Kernel&, const std::vector<ir::Tensor>& inputs);
+/// The same for random inputs.
+std::string difference(const ir::Kernel&, double low = -3, double high = 3);
+
+/// Completes a kernel whose body, form, domain and outer are set: units, result names.
+ir::Kernel finish(ir::Form, ir::Function body, ir::Shape domain, int64_t outer, const std::vector<ir::Value>& results, std::vector<int> in_place = {});
+
+}  // namespace gradc::codegen::test
