@@ -37,7 +37,10 @@ bool uniform(const std::vector<double>& numbers) {
   return !numbers.empty();
 }
 
-void become(Node& node, const std::vector<double>& numbers) {
+// Computed zeros are positive (the float contract leaves their sign open), so that equal numbers are equal nodes.
+void become(Node& node, std::vector<double> numbers) {
+  for (double& n : numbers)
+    if (n == 0) n = 0;
   ir::Attrs attrs{{Attr::element, node.type.element}, {Attr::shape, node.type.shape}};
   if (uniform(numbers)) {
     node.op = Op::constant;
