@@ -1,6 +1,7 @@
 // The subcommands of gradc. Each adds itself to the command line and, when it is the one that was typed, runs and leaves
 // its exit code: 0 well, 1 diagnostics were printed, 2 the command line itself was wrong.
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,6 +41,9 @@ int report(const Diagnostics&);
 std::string wrap(std::string_view text, size_t width, size_t indent);
 /// "a,b" -> {"a", "b"}; empty parts vanish.
 std::vector<std::string> split_list(std::string_view, char separator = ',');
+
+/// The NAME=VALUE of --set; nothing, after a message, if one is malformed.
+std::optional<std::map<std::string, double>> parse_settings(const std::vector<std::string>&);
 
 }  // namespace command
 }  // namespace gradc

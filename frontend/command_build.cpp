@@ -23,7 +23,7 @@ std::string size_text(uintmax_t bytes) { return bytes < 1000000 ? fmt::format("{
 
 int build(const BuildOptions& options) {
   auto start = std::chrono::steady_clock::now();
-  std::optional<Driver> driver = make_driver(options.flags, "build");
+  std::optional<Driver> driver = make_driver(options.flags);
   if (!driver) return Exit::usage;
   if (!driver->load(options.file)) return report(driver->diagnostics());
   bool library = options.emit == "lib";
@@ -53,7 +53,7 @@ struct RunOptions {
 };
 
 int run(const RunOptions& options, std::vector<std::string> arguments) {
-  std::optional<Driver> driver = make_driver(options.flags, "run");
+  std::optional<Driver> driver = make_driver(options.flags);
   if (!driver) return Exit::usage;
   if (!driver->load(options.file)) return report(driver->diagnostics());
   if (report(driver->diagnostics()) != Exit::ok) return Exit::failed;   // warnings are shown before the program starts

@@ -4,7 +4,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
+
+#include "frontend/command.h"
 
 namespace gradc::command {
 
@@ -17,18 +18,11 @@ void add_driver_flags(CLI::App& command, DriverFlags& flags) {
   command.add_flag("--verify", flags.verify, "verify the graph after each pass");
 }
 
-std::optional<Driver> make_driver(const DriverFlags& flags, const char* subcommand) {
+std::optional<Driver> make_driver(const DriverFlags& flags) {
+  std::optional<std::map<std::string, double>> set = parse_settings(flags.set);
+  if (!set) return std::nullopt;
   DriverOptions options;
-  for (const std::string& setting : flags.set) {
-    size_t equals = setting.find('=');
-    const char *begin = setting.data() + equals + 1, *end = setting.data() + setting.size();
-    double value = 0;
-    if (equals == std::string::npos || equals == 0 || std::from_chars(begin, end, value).ptr != end || begin == end) {
-      fmt::print(stderr, "gradc {}: --set takes NAME=VALUE with a number, not `{}`\n", subcommand, setting);
-      return std::nullopt;
-    }
-    options.set[setting.substr(0, equals)] = value;
-  }
+  options.set = *set;
   options.optimizers = flags.optimizers;
   options.target = flags.target;
   options.verify = flags.verify;

@@ -22,6 +22,6 @@ struct DriverFlags {
 void add_driver_flags(CLI::App&, DriverFlags&);
 
 /// A driver with these options; nothing, after a message, if one of them is malformed.
-std::optional<Driver> make_driver(const DriverFlags&, const char* subcommand);
+std::optional<Driver> make_driver(const DriverFlags&);
 
 }  // namespace gradc::command

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -109,6 +110,21 @@ std::vector<std::string> split_list(std::string_view text, char separator) {
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return parts;
+}
+
+std::optional<std::map<std::string, double>> parse_settings(const std::vector<std::string>& settings) {
+  std::map<std::string, double> values;
+  for (const std::string& setting : settings) {
+    size_t equals = setting.find('=');
+    const char *begin = setting.data() + equals + 1, *end = setting.data() + setting.size();
+    double value = 0;
+    if (equals == std::string::npos || equals == 0 || begin == end || std::from_chars(begin, end, value).ptr != end) {
+      fmt::print(stderr, "gradc: --set takes NAME=VALUE with a number, not `{}`\n", setting);
+      return std::nullopt;
+    }
+    values[setting.substr(0, equals)] = value;
+  }
+  return values;
 }
 
 }  // namespace gradc::command
