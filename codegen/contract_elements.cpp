@@ -1,49 +1,61 @@
-// What a contract kernel reads and writes besides its tiles: elements of operands and the maps of the epilogue.
-#include <charconv>
-
+// What a contract kernel reads and writes besides its tiles, through the expressions that all emitters share: elements of operands that
+// are no plain loads, and the maps of the epilogue.
 #include "codegen/contract_emitter.h"
-#include "ir/check.h"
 
 namespace gradc::codegen {
-using namespace ir;
 
-void ContractEmitter::load_buffers(llvm::Value* args) {
-  size_t inputs = std::count_if(plan_.kernel.body.nodes.begin(), plan_.kernel.body.nodes.end(), [](const Node& node) { return node.op == Op::input; });
-  for (size_t i = 0; i < inputs + plan_.kernel.body.results.size(); ++i)
-    buffers_.push_back(b_.CreateLoad(b_.getPtrTy(), b_.CreateConstGEP1_64(b_.getPtrTy(), args, i)));
-}
-
-llvm::Value* ContractEmitter::input_buffer(Value input) {
-  const std::string& name = plan_.kernel.body[input].attrs.text(Attr::name);
-  return buffers_[std::stoul(name.substr(1))];
-}
-
-llvm::Value* ContractEmitter::operand_vector(Value operand, llvm::Value* row, llvm::Value* k, llvm::Value* lane, llvm::Value* mask) {
-  auto access = linear_access(plan_.kernel.body, operand);
-  CHECK(access);
-  auto index = operand_index(operand, row, k, lane);
-  llvm::Value* place = number(access->offset);
-  for (size_t i = 0; i < index.size(); ++i) place = add(place, times(index[i], access->strides[i]));
-  llvm::Value* base = at(input_buffer(access->input), place);
-  if (access->strides.back() == 1) return load(base, mask, bytes_);
-  llvm::SmallVector<llvm::Constant*> offsets;
-  for (int i = 0; i < plan_.width; ++i) offsets.push_back(b_.getInt64(i * access->strides.back()));
-  llvm::Value* places = b_.CreateGEP(scalar_, base, llvm::ConstantVector::get(offsets));
-  if (!mask) mask = llvm::Constant::getAllOnesValue(llvm::FixedVectorType::get(b_.getInt1Ty(), plan_.width));
-  return b_.CreateMaskedGather(vector_, places, llvm::Align(bytes_), mask, llvm::Constant::getNullValue(vector_));
-}
-
-void ContractEmitter::store_results(llvm::ArrayRef<llvm::Value*> index, llvm::Value* sum, int width, llvm::Value* mask) {
-  const Function& body = plan_.kernel.body;
-  llvm::Value* place = number(0);
-  auto strides = row_major_strides(plan_.kernel.domain);
-  for (size_t i = 0; i < index.size(); ++i) place = add(place, times(index[i], strides[i]));
-  for (size_t r = 0; r < body.results.size(); ++r) {
-    CHECK(body.results[r].value == plan_.kernel.hero);
-    llvm::Value* to = at(buffers_[buffers_.size() - body.results.size() + r], place);
-    if (width == 1) b_.CreateAlignedStore(sum, to, llvm::Align(bytes_));
-    else store(sum, to, mask, bytes_);
+void ContractEmitter::make_variables() {
+  for (size_t i = 0; i < plan_.axes.size(); ++i) {
+    const ContractAxis& axis = plan_.axes[i];
+    axes_.push_back(space_.variable(axis.extent, axis.role == AxisRole::lanes ? plan_.width : 1));
   }
+  depth_ = space_.variable(plan_.depth);
+  depth_lanes_ = space_.variable(plan_.depth, plan_.width);
+  vectors_.emplace(frame_, space_, plan_.width);
+  scalars_.emplace(frame_, space_, 1);
+}
+
+LlvmValue ContractEmitter::operand_vector(ir::Value operand, LlvmValue row, LlvmValue k, LlvmValue lane, LlvmValue mask) {
+  Expression& e = *vectors_;
+  ScopeGuard scope(e);
+  bool is_a = operand == plan_.a;
+  IndexVector place;
+  for (size_t i = 0; i < plan_.axes.size(); ++i) {
+    const ContractAxis& axis = plan_.axes[i];
+    if (axis.role == AxisRole::lanes || !(is_a ? axis.in_a : axis.in_b)) continue;
+    bind(e, axes_[i], axis.role == AxisRole::rows ? row : index_[i], false);
+    place.push_back(axes_[i]);
+  }
+  const Index& along = lane ? depth_ : depth_lanes_;
+  bind(e, along, k, !lane);
+  place.push_back(along);
+  if (lane) {
+    bind(e, axes_[plan_.lane_axis], lane, true);
+    place.push_back(axes_[plan_.lane_axis]);
+  }
+  e.set_mask(mask);
+  LlvmValue x = e.emit_lanes(operand, place);
+  e.set_mask(nullptr);
+  return mask ? b_.CreateSelect(mask, x, llvm::Constant::getNullValue(vector_)) : x;
+}
+
+void ContractEmitter::store_results(const Values& index, LlvmValue sum, LlvmValue mask) {
+  Expression& e = plan_.form == ContractForm::dot ? *scalars_ : *vectors_;
+  ScopeGuard scope(e);
+  for (size_t i = 0; i < index.size(); ++i) bind(e, axes_[i], index[i], static_cast<int>(i) == plan_.lane_axis);
+  e.set_mask(mask);
+  e.provide(plan_.kernel.hero, axes_, sum);
+  // All results before the first store: one may be written over an input that the others read.
+  Values results;
+  for (const ir::Result& r : plan_.kernel.body.results) results.push_back(e.emit(r.value, axes_));
+  for (size_t i = 0; i < results.size(); ++i) e.store(frame_.results[i], axes_, results[i]);
+  e.set_mask(nullptr);
+}
+
+void ContractEmitter::bind(Expression& e, const Index& variable, LlvmValue value, bool lanes) {
+  if (variable.is_constant()) return;   // an extent of 1
+  if (lanes) e.bind_lanes(variable, value);
+  else e.bind(variable, value);
 }
 
 }  // namespace gradc::codegen

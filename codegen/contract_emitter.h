@@ -5,103 +5,109 @@
 //   contract_pack.cpp  copies of operands in the order in which tiles read them
 #pragma once
 #include <llvm/ADT/STLFunctionalExtras.h>
-#include <llvm/ADT/SmallVector.h>
-#include <llvm/IR/IRBuilder.h>
+
+#include <optional>
 
 #include "codegen/contract_plan.h"
-#include "codegen/target.h"
+#include "codegen/expression.h"
 
 namespace gradc::codegen {
 
-using Values = llvm::SmallVector<llvm::Value*, 32>;
+using Values = std::vector<LlvmValue>;
 
 class ContractEmitter {
  public:
-  ContractEmitter(const ContractPlan&, const Target&, llvm::Function&);
-  void run();
+  ContractEmitter(const ContractPlan&, const std::string& symbol, llvm::Module&, const Target&);
+  llvm::Function* run();
 
  private:
   // An operand as tiles read it: element (row, k, lane) lies at base + row * row_stride + k * depth_stride + lane * lane_stride.
   // Rows count from 0 of the row index, k from the start of the depth block, lanes from the start of the panel.
   struct Operand {
-    llvm::Value* base = nullptr;
+    LlvmValue base = nullptr;
+    Buffer buffer;   // that it is part of
     int64_t row_stride = 0, depth_stride = 0, lane_stride = 0;
   };
   // Some vectors of columns. `mask` is for the last of them; null if it is whole.
   struct Panel {
-    llvm::Value* lane = nullptr;   // the first one
+    LlvmValue lane = nullptr;   // the first one
     int vectors = 1;
-    llvm::Value* mask = nullptr;
+    LlvmValue mask = nullptr;
     int64_t whole_lanes = 0;       // columns that exist, if that is known here; else -1
   };
 
   // ---- loop nest (contract.cpp)
   void inner_loops(size_t axis);
   void block();
-  void row_block(llvm::Value* first, llvm::Value* last);
-  void one_panel(const Panel&, llvm::Value* first_row, llvm::Value* last_row);
-  void row_tiles(llvm::Value* first_row, llvm::Value* last_row, llvm::function_ref<void(int height, llvm::Value* row)>);
+  void row_block(LlvmValue first, LlvmValue last);
+  void one_panel(const Panel&, LlvmValue first_row, LlvmValue last_row);
+  void row_tiles(LlvmValue first_row, LlvmValue last_row, llvm::function_ref<void(int height, LlvmValue row)>);
   void for_panels(llvm::function_ref<void(const Panel&)>);
 
   // ---- tiles (contract_tile.cpp)
-  Values products(const Panel&, int height, const Operand& a, const Operand& b, llvm::Value* row, llvm::Value* depth, Values sums);
+  Values products(const Panel&, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums);
   Values zero_sums(size_t count);
-  void load_sums(Values&, const Panel&, llvm::Value* at);
-  void store_sums(const Values&, const Panel&, llvm::Value* at);
-  void finish_rows(const Panel&, llvm::Value* first_row, llvm::Value* count, llvm::Value* sums_at);
-  void finish(const Panel&, llvm::Value* row, llvm::ArrayRef<llvm::Value*> sums);
-  void dot_tile(int height, llvm::Value* row);
-  llvm::Value* multiply_add(llvm::Value* x, llvm::Value* y, llvm::Value* sum);
-  llvm::Value* horizontal_sum(llvm::Value*);
+  void load_sums(Values&, const Panel&, LlvmValue at);
+  void store_sums(const Values&, const Panel&, LlvmValue at);
+  void finish_rows(const Panel&, LlvmValue first_row, LlvmValue count, LlvmValue sums_at);
+  void finish(const Panel&, LlvmValue row, llvm::ArrayRef<LlvmValue> sums);
+  void dot_tile(int height, LlvmValue row);
+  LlvmValue multiply_add(LlvmValue x, LlvmValue y, LlvmValue sum);
+  LlvmValue horizontal_sum(LlvmValue);
 
   // ---- operands (contract_pack.cpp)
   Operand in_place(ir::Value operand);
-  void pack_panel(const Panel&, llvm::Value* first_depth, llvm::Value* depth);
-  void pack_transposed(const Panel&, llvm::Value* first_depth, llvm::Value* depth);
-  void pack_rows(llvm::Value* first_row, llvm::Value* last_row, llvm::Value* first_depth, llvm::Value* depth, int64_t unit);
-  void pack_vector(llvm::Value* first_depth, llvm::Value* depth, int64_t unit);
-  void pack_line(ir::Value operand, llvm::Value* row, llvm::Value* first_depth, llvm::Value* depth, int64_t unit, llvm::Value* to);
+  void pack_panel(const Panel&, LlvmValue first_depth, LlvmValue depth);
+  void pack_transposed(const Panel&, LlvmValue first_depth, LlvmValue depth);
+  void pack_rows(LlvmValue first_row, LlvmValue last_row, LlvmValue first_depth, LlvmValue depth, int64_t unit);
+  void pack_vector(LlvmValue first_depth, LlvmValue depth, int64_t unit);
+  void pack_line(ir::Value operand, LlvmValue row, LlvmValue first_depth, LlvmValue depth, int64_t unit, LlvmValue to);
   Values transpose(Values rows);
   bool lane_last(ir::Value operand) const;   // does it have the lane index?
-  llvm::SmallVector<llvm::Value*> operand_index(ir::Value operand, llvm::Value* row, llvm::Value* k, llvm::Value* lane) const;
+  Values operand_index(ir::Value operand, LlvmValue row, LlvmValue k, LlvmValue lane) const;
 
   // ---- elements (contract_elements.cpp)
+  void make_variables();
+  static void bind(Expression&, const Index& variable, LlvmValue, bool lanes);
   // A vector of an operand, along its last axis: lanes if `lane` is given, else the reduced index. Masked lanes are zero.
-  llvm::Value* operand_vector(ir::Value operand, llvm::Value* row, llvm::Value* k, llvm::Value* lane, llvm::Value* mask);
-  // The kernel's results at one place of the hero, whose sum is given; `width` lanes along the last axis.
-  void store_results(llvm::ArrayRef<llvm::Value*> index, llvm::Value* sum, int width, llvm::Value* mask);
-  void load_buffers(llvm::Value* args);
-  llvm::Value* input_buffer(ir::Value input);
+  LlvmValue operand_vector(ir::Value operand, LlvmValue row, LlvmValue k, LlvmValue lane, LlvmValue mask);
+  // The kernel's results at one place of the hero, whose sum is given: a vector along the lane index from there, or a scalar
+  // in the dot form.
+  void store_results(const Values& index, LlvmValue sum, LlvmValue mask);
 
   // ---- small things
-  llvm::Value* number(int64_t value) { return b_.getInt64(value); }
-  llvm::Value* add(llvm::Value*, llvm::Value*);
-  llvm::Value* times(llvm::Value*, int64_t);
-  llvm::Value* at(llvm::Value* base, llvm::Value* element);
-  llvm::Value* at(llvm::Value* base, int64_t element);
-  llvm::Value* scratch_at(int64_t bytes);
-  llvm::Value* load(llvm::Value* at, llvm::Value* mask, unsigned align);
-  void store(llvm::Value*, llvm::Value* at, llvm::Value* mask, unsigned align);
-  llvm::Value* splat(llvm::Value*);
-  llvm::Value* lane_mask(llvm::Value* count);          // the first `count` lanes; count may be above the width
-  llvm::Value* minimum(llvm::Value*, llvm::Value*);
+  LlvmValue number(int64_t value) { return b_.getInt64(value); }
+  LlvmValue add(LlvmValue, LlvmValue);
+  LlvmValue times(LlvmValue, int64_t);
+  LlvmValue at(LlvmValue base, LlvmValue element);
+  LlvmValue at(LlvmValue base, int64_t element);
+  LlvmValue scratch_at(int64_t bytes);
+  LlvmValue load(const Buffer&, LlvmValue at, LlvmValue mask, unsigned align);
+  void store(const Buffer&, LlvmValue value, LlvmValue at, unsigned align);
+  LlvmValue splat(LlvmValue x) { return codegen::splat(b_, x, plan_.width); }
+  LlvmValue lane_mask(LlvmValue count);   // the first `count` lanes; count may be above the width
+  LlvmValue minimum(LlvmValue, LlvmValue);
   // for (i = first; i < last; i += step), values handed from round to round.
-  Values loop(llvm::Value* first, llvm::Value* last, int64_t step, Values start, llvm::function_ref<Values(llvm::Value*, Values)> body);
-  void loop(llvm::Value* first, llvm::Value* last, int64_t step, llvm::function_ref<void(llvm::Value*)> body);
+  Values loop(LlvmValue first, LlvmValue last, int64_t step, Values start, llvm::function_ref<Values(LlvmValue, Values)> body);
+  void loop(LlvmValue first, LlvmValue last, int64_t step, llvm::function_ref<void(LlvmValue)> body);
 
   const ContractPlan& plan_;
+  Frame frame_;
+  LlvmBuilder& b_;
   const Target& target_;
-  llvm::Function& function_;
-  llvm::IRBuilder<> b_;
   llvm::Type* scalar_;
   llvm::FixedVectorType* vector_;
   int64_t bytes_;
   unsigned vector_align_;
 
-  llvm::Value *begin_, *end_, *scratch_;
-  llvm::SmallVector<llvm::Value*> buffers_;   // inputs, then results
-  llvm::SmallVector<llvm::Value*> index_;     // per axis of the result: its value in the loops around
-  llvm::Value *row_first_ = nullptr, *row_last_ = nullptr, *lane_first_ = nullptr, *lane_last_ = nullptr;
+  // Elements: a variable for each axis of the result and for the reduced index, alone and along the lanes.
+  IndexSpace space_;
+  std::optional<Expression> vectors_, scalars_;   // of `width` lanes, of one
+  IndexVector axes_;
+  Index depth_, depth_lanes_;
+
+  Values index_;     // per axis of the result: its value in the loops around
+  LlvmValue row_first_ = nullptr, row_last_ = nullptr, lane_first_ = nullptr, lane_last_ = nullptr;
 };
 
 }  // namespace gradc::codegen

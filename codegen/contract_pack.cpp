@@ -9,9 +9,9 @@
 
 namespace gradc::codegen {
 
-llvm::SmallVector<llvm::Value*> ContractEmitter::operand_index(ir::Value operand, llvm::Value* row, llvm::Value* k, llvm::Value* lane) const {
+Values ContractEmitter::operand_index(ir::Value operand, LlvmValue row, LlvmValue k, LlvmValue lane) const {
   bool is_a = operand == plan_.a;
-  llvm::SmallVector<llvm::Value*> index;
+  Values index;
   for (size_t i = 0; i < plan_.axes.size(); ++i) {
     const ContractAxis& axis = plan_.axes[i];
     if (axis.role == AxisRole::lanes || !(is_a ? axis.in_a : axis.in_b)) continue;
@@ -31,7 +31,7 @@ ContractEmitter::Operand ContractEmitter::in_place(ir::Value operand) {
   auto index = operand_index(operand, nullptr, nullptr, nullptr);
   Operand result;
   size_t depth_axis = index.size() - 1 - (lane_last(operand) ? 1 : 0);
-  llvm::Value* place = number(access.offset);
+  LlvmValue place = number(access.offset);
   for (size_t i = 0; i < index.size(); ++i) {
     int64_t stride = access.strides[i];
     if (i > depth_axis) result.lane_stride = stride;
@@ -39,23 +39,22 @@ ContractEmitter::Operand ContractEmitter::in_place(ir::Value operand) {
     else if (!index[i]) result.row_stride = stride;
     else place = add(place, times(index[i], stride));
   }
-  result.base = at(input_buffer(access.input), place);
+  result.buffer = frame_.input(access.input);
+  result.base = at(result.buffer.pointer, place);
   return result;
 }
 
-void ContractEmitter::pack_panel(const Panel& panel, llvm::Value* first_depth, llvm::Value* depth) {
+void ContractEmitter::pack_panel(const Panel& panel, LlvmValue first_depth, LlvmValue depth) {
   int width = plan_.width, row_size = panel.vectors * width;
-  llvm::Value* to = scratch_at(plan_.b_offset);
-  bool linear = plan_.b_access && plan_.kernel.body.type(plan_.b_access->input).element == plan_.element;
-  const auto& strides = linear ? plan_.b_access->strides : std::vector<int64_t>{};
-  if (linear && strides[strides.size() - 2] == 1 && strides.back() != 1 && panel.whole_lanes >= 0) {
-    pack_transposed(panel, first_depth, depth);
-    return;
+  LlvmValue to = scratch_at(plan_.b_offset);
+  if (plan_.b_access && panel.whole_lanes >= 0) {
+    const auto& strides = plan_.b_access->strides;
+    if (strides[strides.size() - 2] == 1 && strides.back() != 1) return pack_transposed(panel, first_depth, depth);
   }
-  loop(number(0), depth, 1, [&](llvm::Value* k) {
+  loop(number(0), depth, 1, [&](LlvmValue k) {
     for (int v = 0; v < panel.vectors; ++v) {
-      llvm::Value* x = operand_vector(plan_.b, nullptr, add(first_depth, k), add(panel.lane, number(v * width)), v == panel.vectors - 1 ? panel.mask : nullptr);
-      store(x, at(to, add(times(k, row_size), number(v * width))), nullptr, vector_align_);
+      LlvmValue x = operand_vector(plan_.b, nullptr, add(first_depth, k), add(panel.lane, number(v * width)), v == panel.vectors - 1 ? panel.mask : nullptr);
+      store(frame_.scratch, x, at(to, add(times(k, row_size), number(v * width))), vector_align_);
     }
   });
 }
@@ -80,55 +79,55 @@ Values ContractEmitter::transpose(Values rows) {
   return rows;
 }
 
-void ContractEmitter::pack_transposed(const Panel& panel, llvm::Value* first_depth, llvm::Value* depth) {
+void ContractEmitter::pack_transposed(const Panel& panel, LlvmValue first_depth, LlvmValue depth) {
   int width = plan_.width, row_size = panel.vectors * width;
   Operand from = in_place(plan_.b);
-  llvm::Value* base = at(from.base, add(times(panel.lane, from.lane_stride), times(first_depth, from.depth_stride)));
-  llvm::Value* to = scratch_at(plan_.b_offset);
-  auto blocks = [&](llvm::Value* first, llvm::Value* last, bool whole) {
-    loop(first, last, width, [&](llvm::Value* k) {
-      llvm::Value* mask = whole ? nullptr : lane_mask(b_.CreateSub(last, k));
+  LlvmValue base = at(from.base, add(times(panel.lane, from.lane_stride), times(first_depth, from.depth_stride)));
+  LlvmValue to = scratch_at(plan_.b_offset);
+  auto blocks = [&](LlvmValue first, LlvmValue last, bool whole) {
+    loop(first, last, width, [&](LlvmValue k) {
+      LlvmValue mask = whole ? nullptr : lane_mask(b_.CreateSub(last, k));
       for (int v = 0; v < panel.vectors; ++v) {
         Values rows;
         for (int i = 0; i < width; ++i) {
           int64_t lane = v * width + i;
-          rows.push_back(lane < panel.whole_lanes ? load(at(base, add(k, number(lane * from.lane_stride))), mask, bytes_) : llvm::Constant::getNullValue(vector_));
+          rows.push_back(lane < panel.whole_lanes ? load(from.buffer, at(base, add(k, number(lane * from.lane_stride))), mask, bytes_) : llvm::Constant::getNullValue(vector_));
         }
         rows = transpose(std::move(rows));
-        for (int i = 0; i < width; ++i) store(rows[i], at(to, add(times(k, row_size), number(i * row_size + v * width))), nullptr, vector_align_);
+        for (int i = 0; i < width; ++i) store(frame_.scratch, rows[i], at(to, add(times(k, row_size), number(i * row_size + v * width))), vector_align_);
       }
     });
   };
-  llvm::Value* whole = b_.CreateAnd(depth, number(-width));
+  LlvmValue whole = b_.CreateAnd(depth, number(-width));
   blocks(number(0), whole, true);
   blocks(whole, depth, false);   // scratch has room for the rows beyond the end
 }
 
-void ContractEmitter::pack_rows(llvm::Value* first_row, llvm::Value* last_row, llvm::Value* first_depth, llvm::Value* depth, int64_t unit) {
-  llvm::Value* to = scratch_at(plan_.a_offset);
-  loop(first_row, last_row, 1, [&](llvm::Value* row) {
-    llvm::Value* row_at = at(to, times(b_.CreateSub(row, first_row), plan_.a_row_stride));
+void ContractEmitter::pack_rows(LlvmValue first_row, LlvmValue last_row, LlvmValue first_depth, LlvmValue depth, int64_t unit) {
+  LlvmValue to = scratch_at(plan_.a_offset);
+  loop(first_row, last_row, 1, [&](LlvmValue row) {
+    LlvmValue row_at = at(to, times(b_.CreateSub(row, first_row), plan_.a_row_stride));
     pack_line(plan_.a, row, first_depth, depth, unit, row_at);
   });
 }
 
-void ContractEmitter::pack_vector(llvm::Value* first_depth, llvm::Value* depth, int64_t unit) {
+void ContractEmitter::pack_vector(LlvmValue first_depth, LlvmValue depth, int64_t unit) {
   pack_line(plan_.b, nullptr, first_depth, depth, unit, scratch_at(plan_.b_offset));
 }
 
 // The reduced elements first_depth ... first_depth + depth of one row, zeros up to a multiple of `unit`.
-void ContractEmitter::pack_line(ir::Value operand, llvm::Value* row, llvm::Value* first_depth, llvm::Value* depth, int64_t unit, llvm::Value* to) {
+void ContractEmitter::pack_line(ir::Value operand, LlvmValue row, LlvmValue first_depth, LlvmValue depth, int64_t unit, LlvmValue to) {
   int width = plan_.width;
-  llvm::Value* whole = b_.CreateAnd(depth, number(-width));
-  loop(number(0), whole, width, [&](llvm::Value* k) { store(operand_vector(operand, row, add(first_depth, k), nullptr, nullptr), at(to, k), nullptr, bytes_); });
-  loop(whole, depth, width, [&](llvm::Value* k) {
-    llvm::Value* mask = lane_mask(b_.CreateSub(depth, k));
-    store(operand_vector(operand, row, add(first_depth, k), nullptr, mask), at(to, k), nullptr, bytes_);
+  LlvmValue whole = b_.CreateAnd(depth, number(-width));
+  loop(number(0), whole, width, [&](LlvmValue k) { store(frame_.scratch, operand_vector(operand, row, add(first_depth, k), nullptr, nullptr), at(to, k), bytes_); });
+  loop(whole, depth, width, [&](LlvmValue k) {
+    LlvmValue mask = lane_mask(b_.CreateSub(depth, k));
+    store(frame_.scratch, operand_vector(operand, row, add(first_depth, k), nullptr, mask), at(to, k), bytes_);
   });
   if (unit <= width) return;
-  llvm::Value* written = b_.CreateAnd(add(depth, number(width - 1)), number(-width));
-  llvm::Value* end = times(b_.CreateUDiv(add(depth, number(unit - 1)), number(unit)), unit);
-  loop(written, end, width, [&](llvm::Value* k) { store(llvm::Constant::getNullValue(vector_), at(to, k), nullptr, bytes_); });
+  LlvmValue written = b_.CreateAnd(add(depth, number(width - 1)), number(-width));
+  LlvmValue end = times(b_.CreateUDiv(add(depth, number(unit - 1)), number(unit)), unit);
+  loop(written, end, width, [&](LlvmValue k) { store(frame_.scratch, llvm::Constant::getNullValue(vector_), at(to, k), bytes_); });
 }
 
 }  // namespace gradc::codegen

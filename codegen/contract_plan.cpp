@@ -102,7 +102,7 @@ bool batch_lanes_fit(const Function& body, const Roles& roles, char c) {
 
 // Decides the form and which operand is the lane operand (b). The form must not depend on the extent of a row index: a
 // sample alone and a sample in a batch are to give the same bits.
-ContractForm choose_form(const Function& body, Roles& roles) {
+ContractForm choose_form(const Function& body, Roles& roles, bool batch_lanes) {
   auto free_of = [&](const std::string& mine, const std::string& other) {
     std::string letters;
     for (char c : roles.spec.result)
@@ -120,7 +120,7 @@ ContractForm choose_form(const Function& body, Roles& roles) {
 
   std::string free_a = free_of(roles.spec.a, roles.spec.b), free_b = free_of(roles.spec.b, roles.spec.a);
   bool last_is_batch = !roles.result.empty() && roles.batch(roles.result.back());
-  if (last_is_batch && roles.outer < roles.result.size() && batch_lanes_fit(body, roles, roles.result.back())) {
+  if (batch_lanes && last_is_batch && roles.outer < roles.result.size() && batch_lanes_fit(body, roles, roles.result.back())) {
     if (free_a.empty() || size_of(free_a) == 1) roles.swap();
     return ContractForm::batch_lanes;
   }
@@ -327,8 +327,7 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     return access && (access->strides[axis] == 1 || (zero_fits && access->strides[axis] == 0));
   };
   size_t a_rank = plan.kernel.body.type(plan.a).shape.size(), b_rank = plan.kernel.body.type(plan.b).shape.size();
-  auto same_element = [&](const std::optional<LinearAccess>& access) { return access && plan.kernel.body.type(access->input).element == element; };
-  bool a_linear = same_element(plan.a_access), b_linear = same_element(plan.b_access);
+  bool a_linear = plan.a_access.has_value(), b_linear = plan.b_access.has_value();
 
   if (plan.form == ContractForm::dot) {
     plan.heights = {4, 1, 1};
@@ -377,6 +376,7 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
 }  // namespace
 
 int64_t second_tiles(const std::array<int, 3>& heights, int64_t remainder) {
+  if (heights[1] == 1) return 0;   // the third height serves
   for (int64_t tiles = 0; tiles < heights[0]; ++tiles)
     if ((tiles * heights[1] - remainder) % heights[0] == 0) return tiles;
   return remainder / heights[1];
@@ -390,12 +390,18 @@ std::array<int64_t, 3> tile_counts(const std::array<int, 3>& heights, int64_t ro
 }
 
 ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
-  ContractPlan plan;
-  Roles roles = read_roles(kernel);
-  plan.form = choose_form(kernel.body, roles);
-  Canonical(kernel, plan).run(kernel, roles, group_axes(roles, plan.form));
-  plan.a_access = linear_access(plan.kernel.body, plan.a);
-  plan.b_access = linear_access(plan.kernel.body, plan.b);
+  auto arrange_as = [&](bool batch_lanes) {
+    ContractPlan plan;
+    Roles roles = read_roles(kernel);
+    plan.form = choose_form(kernel.body, roles, batch_lanes);
+    Canonical(kernel, plan).run(kernel, roles, group_axes(roles, plan.form));
+    plan.a_access = linear_access(plan.kernel.body, plan.a);
+    plan.b_access = linear_access(plan.kernel.body, plan.b);
+    return plan;
+  };
+  ContractPlan plan = arrange_as(true);
+  // Batch lanes are read in place; merged reduced indices may not allow that.
+  if (plan.form == ContractForm::batch_lanes && (!plan.a_access || !plan.b_access)) plan = arrange_as(false);
   choose_tiles(plan, target);
   return plan;
 }

@@ -11,45 +11,47 @@ namespace {
 constexpr int64_t unroll = 4;   // of the reduction: more costs compile time and spills
 }
 
-llvm::Value* ContractEmitter::multiply_add(llvm::Value* x, llvm::Value* y, llvm::Value* sum) {
+LlvmValue ContractEmitter::multiply_add(LlvmValue x, LlvmValue y, LlvmValue sum) {
   if (target_.fma) return b_.CreateIntrinsic(llvm::Intrinsic::fma, {sum->getType()}, {x, y, sum});
   return b_.CreateFAdd(b_.CreateFMul(x, y), sum);
 }
 
 Values ContractEmitter::zero_sums(size_t count) { return Values(count, llvm::Constant::getNullValue(vector_)); }
 
-Values ContractEmitter::products(const Panel& panel, int height, const Operand& a, const Operand& b, llvm::Value* row, llvm::Value* depth, Values sums) {
+Values ContractEmitter::products(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums) {
   CHECK(sums.size() == static_cast<size_t>(height * panel.vectors));
-  auto lane_value = [&](const Operand& operand, llvm::Value* base, int64_t element, int v) {
-    llvm::Value* place = at(base, element + v * plan_.width * operand.lane_stride);
-    if (operand.lane_stride == 0) return splat(b_.CreateAlignedLoad(scalar_, place, llvm::Align(bytes_)));
-    return load(place, v == panel.vectors - 1 ? panel.mask : nullptr, bytes_);
+  auto lane_value = [&](const Operand& operand, LlvmValue base, int64_t element, int v) {
+    LlvmValue place = at(base, element + v * plan_.width * operand.lane_stride);
+    if (operand.lane_stride != 0) return load(operand.buffer, place, v == panel.vectors - 1 ? panel.mask : nullptr, bytes_);
+    auto* one = b_.CreateAlignedLoad(scalar_, place, llvm::Align(bytes_));
+    describe_access(one, operand.buffer);
+    return splat(one);
   };
   // One reduced element, `k` after the pointers.
-  auto step = [&](int64_t k, llvm::Value* a_at, llvm::Value* b_at, Values& s) {
+  auto step = [&](int64_t k, LlvmValue a_at, LlvmValue b_at, Values& s) {
     Values columns;
     for (int v = 0; v < panel.vectors; ++v) columns.push_back(lane_value(b, b_at, k * b.depth_stride, v));
     for (int r = 0; r < height; ++r) {
       int64_t place = r * a.row_stride + k * a.depth_stride;
-      llvm::Value* one = a.lane_stride == 0 ? lane_value(a, a_at, place, 0) : nullptr;
+      LlvmValue one = a.lane_stride == 0 ? lane_value(a, a_at, place, 0) : nullptr;
       for (int v = 0; v < panel.vectors; ++v) {
-        llvm::Value*& sum = s[r * panel.vectors + v];
+        LlvmValue& sum = s[r * panel.vectors + v];
         sum = multiply_add(one ? one : lane_value(a, a_at, place, v), columns[v], sum);
       }
     }
   };
-  auto several = [&](llvm::Value* first, llvm::Value* last, int64_t count, Values state) {
-    return loop(first, last, count, std::move(state), [&](llvm::Value*, Values inner) {
+  auto several = [&](LlvmValue first, LlvmValue last, int64_t count, Values state) {
+    return loop(first, last, count, std::move(state), [&](LlvmValue, Values inner) {
       llvm::Value *a_at = inner[0], *b_at = inner[1];
       Values s(inner.begin() + 2, inner.end());
       for (int64_t k = 0; k < count; ++k) step(k, a_at, b_at, s);
       Values next = {at(a_at, count * a.depth_stride), at(b_at, count * b.depth_stride)};
-      next.append(s.begin(), s.end());
+      next.insert(next.end(), s.begin(), s.end());
       return next;
     });
   };
   Values state = {at(a.base, times(row, a.row_stride)), b.base};
-  state.append(sums.begin(), sums.end());
+  state.insert(state.end(), sums.begin(), sums.end());
   if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(depth)) {
     int64_t count = known->getSExtValue(), whole = count / unroll * unroll;
     state = several(number(0), number(whole), unroll, std::move(state));
@@ -57,38 +59,38 @@ Values ContractEmitter::products(const Panel& panel, int height, const Operand& 
     for (int64_t k = 0; k < count - whole; ++k) step(k, state[0], state[1], s);
     return s;
   }
-  llvm::Value* whole = b_.CreateAnd(depth, number(-unroll));
+  LlvmValue whole = b_.CreateAnd(depth, number(-unroll));
   state = several(number(0), whole, unroll, std::move(state));
   state = several(whole, depth, 1, std::move(state));
   return Values(state.begin() + 2, state.end());
 }
 
-void ContractEmitter::load_sums(Values& sums, const Panel& panel, llvm::Value* place) {
-  for (size_t i = 0; i < sums.size(); ++i) sums[i] = load(at(place, static_cast<int64_t>(i) * plan_.width), nullptr, vector_align_);
+void ContractEmitter::load_sums(Values& sums, const Panel& panel, LlvmValue place) {
+  for (size_t i = 0; i < sums.size(); ++i) sums[i] = load(frame_.scratch, at(place, static_cast<int64_t>(i) * plan_.width), nullptr, vector_align_);
 }
 
-void ContractEmitter::store_sums(const Values& sums, const Panel& panel, llvm::Value* place) {
-  for (size_t i = 0; i < sums.size(); ++i) store(sums[i], at(place, static_cast<int64_t>(i) * plan_.width), nullptr, vector_align_);
+void ContractEmitter::store_sums(const Values& sums, const Panel& panel, LlvmValue place) {
+  for (size_t i = 0; i < sums.size(); ++i) store(frame_.scratch, sums[i], at(place, static_cast<int64_t>(i) * plan_.width), vector_align_);
 }
 
-void ContractEmitter::finish_rows(const Panel& panel, llvm::Value* first_row, llvm::Value* count, llvm::Value* sums_at) {
-  loop(number(0), count, 1, [&](llvm::Value* i) {
+void ContractEmitter::finish_rows(const Panel& panel, LlvmValue first_row, LlvmValue count, LlvmValue sums_at) {
+  loop(number(0), count, 1, [&](LlvmValue i) {
     Values sums(panel.vectors);
     load_sums(sums, panel, at(sums_at, times(i, panel.vectors * plan_.width)));
     finish(panel, add(first_row, i), sums);
   });
 }
 
-void ContractEmitter::finish(const Panel& panel, llvm::Value* row, llvm::ArrayRef<llvm::Value*> sums) {
+void ContractEmitter::finish(const Panel& panel, LlvmValue row, llvm::ArrayRef<LlvmValue> sums) {
   auto index = index_;
   if (plan_.row_axis >= 0) index[plan_.row_axis] = row;
   for (int v = 0; v < panel.vectors; ++v) {
     index[plan_.lane_axis] = add(panel.lane, number(v * plan_.width));
-    store_results(index, sums[v], plan_.width, v == panel.vectors - 1 ? panel.mask : nullptr);
+    store_results(index, sums[v], v == panel.vectors - 1 ? panel.mask : nullptr);
   }
 }
 
-llvm::Value* ContractEmitter::horizontal_sum(llvm::Value* x) {
+LlvmValue ContractEmitter::horizontal_sum(LlvmValue x) {
   for (int half = plan_.width / 2; half >= 1; half /= 2) {
     llvm::SmallVector<int> low, high;
     for (int i = 0; i < half; ++i) low.push_back(i), high.push_back(i + half);
@@ -97,28 +99,28 @@ llvm::Value* ContractEmitter::horizontal_sum(llvm::Value* x) {
   return b_.CreateExtractElement(x, uint64_t{0});
 }
 
-void ContractEmitter::dot_tile(int height, llvm::Value* row) {
+void ContractEmitter::dot_tile(int height, LlvmValue row) {
   int parts = plan_.vectors, width = plan_.width;
   int64_t chunk = static_cast<int64_t>(parts) * width;
   Values sums = zero_sums(static_cast<size_t>(height * parts));
-  auto part = [&](const Operand& a, const Operand& b, llvm::Value* k, int p, llvm::Value* mask, Values& s) {
-    llvm::Value* y = load(at(b.base, add(k, number(p * width))), mask, bytes_);
+  auto part = [&](const Operand& a, const Operand& b, LlvmValue k, int p, LlvmValue mask, Values& s) {
+    LlvmValue y = load(b.buffer, at(b.base, add(k, number(p * width))), mask, bytes_);
     for (int r = 0; r < height; ++r) {
-      llvm::Value* x = load(at(a.base, add(times(add(row, number(r)), a.row_stride), add(k, number(p * width)))), mask, bytes_);
+      LlvmValue x = load(a.buffer, at(a.base, add(times(add(row, number(r)), a.row_stride), add(k, number(p * width)))), mask, bytes_);
       s[r * parts + p] = multiply_add(x, y, s[r * parts + p]);
     }
   };
-  auto chunks = [&](const Operand& a, const Operand& b, llvm::Value* last, Values state) {
-    return loop(number(0), last, chunk, std::move(state), [&](llvm::Value* k, Values s) {
+  auto chunks = [&](const Operand& a, const Operand& b, LlvmValue last, Values state) {
+    return loop(number(0), last, chunk, std::move(state), [&](LlvmValue k, Values s) {
       for (int p = 0; p < parts; ++p) part(a, b, k, p, nullptr, s);
       return s;
     });
   };
   if (plan_.pack_a) {
-    Operand a{scratch_at(plan_.a_offset), plan_.depth_block, 1, 0}, b{scratch_at(plan_.b_offset), 0, 1, 0};
+    Operand a{scratch_at(plan_.a_offset), frame_.scratch, plan_.depth_block, 1, 0}, b{scratch_at(plan_.b_offset), frame_.scratch, 0, 1, 0};
     a.base = at(a.base, times(row, -a.row_stride));
-    sums = loop(number(0), number(plan_.depth), plan_.depth_block, std::move(sums), [&](llvm::Value* k, Values s) {
-      llvm::Value* depth = minimum(number(plan_.depth_block), b_.CreateSub(number(plan_.depth), k));
+    sums = loop(number(0), number(plan_.depth), plan_.depth_block, std::move(sums), [&](LlvmValue k, Values s) {
+      LlvmValue depth = minimum(number(plan_.depth_block), b_.CreateSub(number(plan_.depth), k));
       pack_rows(row, add(row, number(height)), k, depth, chunk);
       pack_vector(k, depth, chunk);
       return chunks(a, b, depth, std::move(s));
@@ -133,11 +135,11 @@ void ContractEmitter::dot_tile(int height, llvm::Value* row) {
     }
   }
   for (int r = 0; r < height; ++r) {
-    llvm::Value** s = &sums[r * parts];
-    llvm::Value* total = horizontal_sum(b_.CreateFAdd(b_.CreateFAdd(s[0], s[1]), b_.CreateFAdd(s[2], s[3])));
+    LlvmValue* s = &sums[r * parts];
+    LlvmValue total = horizontal_sum(b_.CreateFAdd(b_.CreateFAdd(s[0], s[1]), b_.CreateFAdd(s[2], s[3])));
     auto index = index_;
     if (plan_.row_axis >= 0) index[plan_.row_axis] = add(row, number(r));
-    store_results(index, total, 1, nullptr);
+    store_results(index, total, nullptr);
   }
 }
 
