@@ -28,6 +28,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ir/diagnostics.h"
 #include "ir/graph.h"
@@ -43,8 +44,11 @@ std::string print(const Module&);
 std::string print(const Function&, const PrintOptions& = {});
 /// One line of a function, without its indentation: for messages.
 std::string print(const Function&, Value, const PrintOptions& = {});
-/// "%3", "%image" or "@net.w": what the text form calls a node.
+/// "%3", "%image" or "@net.w": what the text form calls a node; or all nodes, in order.
 std::string label(const Function&, Value);
+std::vector<std::string> labels(const Function&);
+/// "axes = [0], value = 0": a node's attributes, without those that its type repeats.
+std::string print_attributes(const Node&);
 /// A double such that reading it back gives the same bits: "0.1", "-0", "inf", "nan", "nan(0x7ff8000000000001)".
 std::string print_number(double);
 

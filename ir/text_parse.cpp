@@ -18,6 +18,8 @@ namespace gradc::ir {
 namespace {
 using Kind = Token::Kind;
 
+const std::vector<std::string> declaration_words = {"module", "file", "parameter", "state", "slot", "accumulator", "function"};
+
 struct Failed {};   // unwinds one statement; never leaves this file
 
 class Parser {
@@ -29,7 +31,7 @@ class Parser {
 
   void run() {
     int errors = diagnostics_.errors();
-    while (token().kind != Kind::end) guarded([&] { top_level(); });
+    while (token().kind != Kind::end) guarded(true, [&] { top_level(); });
     // What the parser does not look at itself.
     if (diagnostics_.errors() > errors) return;
     std::string findings = whole_module_ ? verify(module) : module.functions.empty() ? "" : verify(module.functions[0]);
@@ -55,9 +57,15 @@ class Parser {
     report(id, span, std::move(message));
     throw Failed();
   }
-  [[noreturn]] void expected(std::string_view what) {
+  [[noreturn]] void expected_here(std::string_view what) {
     const Token& t = token();
     fail(DiagnosticId::ir_syntax, t.span, fmt::format("expected {}, found {}", what, t.kind == Kind::end ? "the end of the file" : fmt::format("`{}`", spelling(t))));
+  }
+  // What is missing at the end of a line is pointed at there, not at the beginning of the next.
+  [[noreturn]] void expected(std::string_view what) {
+    if (!token().starts_line || at_ == 0 || token().kind == Kind::end) expected_here(what);
+    Span before = tokens_[at_ - 1].span;
+    fail(DiagnosticId::ir_syntax, {before.file, before.end, before.end}, fmt::format("expected {}, found the end of the line", what));
   }
   [[noreturn]] void unknown(DiagnosticId id, Span span, std::string message, std::string_view name, const std::vector<std::string>& candidates) {
     Diagnostic& d = report(id, span, std::move(message));
@@ -72,16 +80,18 @@ class Parser {
     if (!accept(sign)) expected(fmt::format("`{}`", sign));
   }
 
+  // After an error, goes on at the next line; between functions, at the next one that begins a declaration.
   template <typename Body>
-  void guarded(Body body) {
+  void guarded(bool declarations, Body body) {
     size_t begin = at_;
     try {
       body();
     } catch (Failed) {
       if (at_ == begin) take();
-      while (token().kind != Kind::end && !token().starts_line) take();
+      while (token().kind != Kind::end && !(token().starts_line && (!declarations || begins_declaration()))) take();
     }
   }
+  bool begins_declaration() const { return std::find(declaration_words.begin(), declaration_words.end(), token().text) != declaration_words.end() && token().kind == Kind::word; }
 
   std::string name(std::string_view what) {
     if (token().kind != Kind::word && token().kind != Kind::text) expected(what);
@@ -202,9 +212,8 @@ class Parser {
     } else {
       for (VariableKind kind : {VariableKind::parameter, VariableKind::state, VariableKind::slot, VariableKind::accumulator})
         if (accept(kind_name(kind))) return variable(kind);
-      const std::vector<std::string> words = {"module", "file", "parameter", "state", "slot", "accumulator", "function"};
-      if (token().kind != Kind::word) expected("a declaration (module, file, parameter, state, slot, accumulator, function)");
-      unknown(DiagnosticId::ir_syntax, token().span, fmt::format("`{}` begins no declaration", token().text), token().text, words);
+      if (token().kind != Kind::word) expected_here(fmt::format("a declaration ({})", fmt::join(declaration_words, ", ")));
+      unknown(DiagnosticId::ir_syntax, token().span, fmt::format("`{}` begins no declaration", token().text), token().text, declaration_words);
     }
   }
 
@@ -229,8 +238,8 @@ class Parser {
     expect("{");
     bool returned = false;
     while (!is("}") && token().kind != Kind::end) {
-      guarded([&] {
-        if (returned) expected("`}` after the results");
+      guarded(false, [&] {
+        if (returned) expected_here("`}` after the results");
         if (is("return"))
           returned = true, results();
         else
@@ -265,7 +274,7 @@ class Parser {
   }
 
   void node() {
-    if (token().kind != Kind::value && token().kind != Kind::variable) expected("a line as in `%3 = add %1, %2 : f32[10]` or `return`");
+    if (token().kind != Kind::value && token().kind != Kind::variable) expected_here("a line as in `%3 = add %1, %2 : f32[10]` or `return`");
     const Token& defined = take();
     auto [known, fresh] = values_.try_emplace(spelling(defined), Named{{}, defined.span});
     if (!fresh) {

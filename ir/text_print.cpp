@@ -61,6 +61,21 @@ std::vector<std::string> file_labels(const Module& module) {
   return labels;
 }
 
+bool is_named(std::string_view label) { return !std::isdigit(static_cast<unsigned char>(label[1])); }
+
+// Attributes that the rest of the line does not say already: types repeat `element` and `shape`, labels `name`.
+std::string attributes_text(const Node& node, bool named) {
+  auto implied = [&](Attr attr) {
+    if (attr == Attr::element) return node.attrs.element(attr) == node.type.element;
+    if (attr == Attr::shape) return node.attrs.integers(attr) == node.type.shape;
+    return attr == Attr::name && named;
+  };
+  std::string text;
+  for (Attr attr : info(node.op).attributes)
+    if (node.attrs.has(attr) && !implied(attr)) text += fmt::format("{}{} = {}", text.empty() ? "" : ", ", attr_name(attr), std::visit(AttrPrinter(), node.attrs.at(attr)));
+  return text;
+}
+
 class Printer {
  public:
   Printer(const Function& function, bool locations, std::vector<std::string> files) : f_(function), locations_(locations), files_(std::move(files)) {
@@ -77,6 +92,7 @@ class Printer {
     }
   }
 
+  const std::vector<std::string>& labels() const { return labels_; }
   std::string label(Value v) const { return v.id < labels_.size() ? labels_[v.id] : fmt::format("%<{}>", v.id); }
 
   std::string location(Loc loc) const {
@@ -90,9 +106,7 @@ class Printer {
     const Node& node = f_[v];
     std::string text = fmt::format("{} = {}", label(v), info(node.op).name);
     for (size_t i = 0; i < node.operands.size(); ++i) text += (i ? ", " : " ") + label(node.operands[i]);
-    std::string attributes;
-    for (Attr attr : info(node.op).attributes)
-      if (node.attrs.has(attr) && !implied(v, attr)) attributes += fmt::format("{}{} = {}", attributes.empty() ? "" : ", ", attr_name(attr), std::visit(AttrPrinter(), node.attrs.at(attr)));
+    const std::string attributes = attributes_text(node, is_named(labels_[v.id]));
     if (!attributes.empty()) text += " {" + attributes + "}";
     return text + " : " + to_string(node.type) + location(node.loc);
   }
@@ -116,13 +130,6 @@ class Printer {
   }
 
  private:
-  bool implied(Value v, Attr attr) const {
-    const Node& node = f_[v];
-    if (attr == Attr::element) return node.attrs.element(attr) == node.type.element;
-    if (attr == Attr::shape) return node.attrs.integers(attr) == node.type.shape;
-    return attr == Attr::name && std::isdigit(static_cast<unsigned char>(label(v)[1])) == 0;
-  }
-
   const Function& f_;
   bool locations_;
   std::vector<std::string> files_;
@@ -141,6 +148,8 @@ std::string print_number(double value) {
   return bits == quiet ? "nan" : fmt::format("nan(0x{:x})", bits);
 }
 
+std::string print_attributes(const Node& node) { return attributes_text(node, false); }
+std::vector<std::string> labels(const Function& f) { return printer(f, {}).labels(); }
 std::string label(const Function& f, Value v) { return printer(f, {}).label(v); }
 std::string print(const Function& f, Value v, const PrintOptions& options) { return printer(f, options).line(v); }
 std::string print(const Function& f, const PrintOptions& options) { return printer(f, options).function(); }
