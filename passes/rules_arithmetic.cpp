@@ -121,6 +121,7 @@ Value div_negative(Term t) {
 Value div_number(Term t) {
   auto c = number(t.x(1));
   if (!c) return no;
+  if (t.element() == ir::ElementType::f32) c = static_cast<float>(*c);   // what is divided by is the rounded number
   double reciprocal = 1 / *c;
   bool ordinary = std::isnormal(static_cast<float>(reciprocal)) && std::isnormal(static_cast<float>(*c));
   if (!ordinary || !(is_power_of_two(*c) || t.rank() > 0) || number(t.x(0))) return no;

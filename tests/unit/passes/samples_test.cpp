@@ -215,3 +215,18 @@ TEST_CASE("samples are followed through windows, merged axes and back") {
   CHECK(axes.of[w.id] == SampleAxis{0});
   CHECK(axes.of[merged.id] == SampleAxis{0, 4, 4});
 }
+
+TEST_CASE("random numbers keyed by the row run over samples, others do not") {
+  Function f;
+  ir::Builder b(f);
+  auto scalar = [&](const char* name) { return b.input(name, {ElementType::i64, {}}); };
+  Value seed = scalar("seed"), step = scalar("step"), row = scalar("row"), zero = b.scalar(0, ElementType::i64);
+  auto draw = [&](Value key, Shape shape) {
+    return b.make(Op::random, {seed, step, key}, {{Attr::distribution, std::string("normal")}, {Attr::site, int64_t{1}}, {Attr::element, ElementType::f32}, {Attr::shape, shape}});
+  };
+  Value mask = draw(row, {6, 4}), weights = draw(zero, {6, 4}), scale = draw(row, {});
+  SampleAxes axes = find_sample_axes(f, {{"x"}, 6});
+  CHECK(axes.of[mask.id] == SampleAxis{0});
+  CHECK_FALSE(axes.of[weights.id].runs());
+  CHECK_FALSE(axes.of[scale.id].runs());
+}
