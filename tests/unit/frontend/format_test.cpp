@@ -1,6 +1,10 @@
 // The formatter: what it changes, and that it changes neither meaning nor itself.
 #include <catch2/catch.hpp>
 
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
 #include "frontend/ast_dump.h"
 #include "frontend/format.h"
 #include "frontend/parser.h"
@@ -115,10 +119,17 @@ TEST_CASE("formatting is stable and keeps the tree") {
   }
 }
 
-TEST_CASE("the standard library is formatted") {
+TEST_CASE("the standard library and the models are formatted") {
   for (const StdFile& f : std_files()) {
     INFO(f.name);
     CHECK(formatted(std::string(f.text)) == std::string(f.text));
+  }
+  for (const auto& entry : std::filesystem::directory_iterator("models")) {   // tests run from the checkout's root
+    if (entry.path().extension() != ".grad") continue;
+    std::stringstream text;
+    text << std::ifstream(entry.path()).rdbuf();
+    INFO(entry.path());
+    CHECK(formatted(text.str()) == text.str());
   }
 }
 
