@@ -1,11 +1,14 @@
 /* What a compiled artifact contains beside the runtime: the program as data and its kernels. */
-#pragma once
+#ifndef GRADC_IMAGE_H
+#define GRADC_IMAGE_H
 #include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#define GRADC_ABI 1 /* Program.abi: raised with every change of program.fbs or of this file that old runtimes would misread */
 
 /* A kernel over units [begin, end). args: inputs, then results, 64-byte aligned. scratch: private to the thread. */
 typedef void (*gradc_kernel)(char* const* args, int64_t begin, int64_t end, char* scratch);
@@ -18,4 +21,5 @@ typedef struct gradc_image {
 
 #ifdef __cplusplus
 }
+#endif
 #endif

@@ -1,0 +1,90 @@
+// Shuffling and gathering.
+#include "runtime/batch.h"
+
+#include <fmt/format.h>
+#include <numeric>
+
+namespace gradc::runtime {
+
+namespace {
+// SplitMix64 (Steele, Lea, Flood 2014).
+struct Generator {
+  uint64_t state;
+  uint64_t next() {
+    uint64_t z = state += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+  }
+  // Uniform in [0, bound) without bias (Lemire 2019).
+  uint32_t below(uint32_t bound) {
+    uint64_t product = (next() >> 32) * bound;
+    if (uint32_t(product) < bound) {
+      uint32_t threshold = -bound % bound;
+      while (uint32_t(product) < threshold) product = (next() >> 32) * bound;
+    }
+    return uint32_t(product >> 32);
+  }
+};
+}  // namespace
+
+std::vector<uint32_t> shuffled(int64_t count, int64_t seed, int64_t stage, int64_t epoch) {
+  std::vector<uint32_t> order(size_t(count), 0);
+  std::iota(order.begin(), order.end(), 0u);
+  Generator generator{uint64_t(seed)};
+  generator.state = generator.next() ^ uint64_t(stage);
+  generator.state = generator.next() ^ uint64_t(epoch);
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[generator.below(uint32_t(i))]);
+  return order;
+}
+
+void fill_port(const Port& port, const uint8_t* rows, int64_t count) {
+  size_t row_bytes = port.bytes / size_t(port.type.shape[0]);
+  std::memcpy(port.data, rows, row_bytes * size_t(count));
+  std::memset(port.data + row_bytes * size_t(count), 0, port.bytes - row_bytes * size_t(count));
+}
+
+void SampleRows::fill(Entry& entry, int64_t first, int64_t count) {
+  for (const Port& port : entry.inputs) {
+    const Column* column = samples_.column(port.name);
+    if (!column) continue;
+    if (order_.empty()) {
+      fill_port(port, column->sample(base + first), count);
+      continue;
+    }
+    size_t row_bytes = column->sample_bytes();
+    const uint32_t* order = order_.data() + base + first;
+    for (int64_t row = 0; row < count; ++row) {
+      constexpr int64_t ahead = 4;   // rows lie anywhere: ask for their first lines early, the rest streams
+      if (row + ahead < count) __builtin_prefetch(column->sample(order[row + ahead]));
+      std::memcpy(port.data + size_t(row) * row_bytes, column->sample(order[row]), row_bytes);
+    }
+    std::memset(port.data + row_bytes * size_t(count), 0, port.bytes - row_bytes * size_t(count));
+  }
+}
+
+Status check_inputs(const Entry& entry, const Samples& samples) {
+  for (const Port& port : entry.inputs) {
+    const Column* column = samples.column(port.name);
+    if (!column) return Error{GRADC_UNKNOWN_NAME, fmt::format("'{}' needs '{}', which data {} do not have", entry.name, port.name, samples.name)};
+    std::vector<int64_t> row(port.type.shape.begin() + (port.type.shape.empty() ? 0 : 1), port.type.shape.end());
+    if (port.type.shape.empty() || port.type.element != column->field.type.element || row != column->field.type.shape)
+      return Error{GRADC_INTERNAL, fmt::format("'{}' reads '{}' as {}, but a sample is {}", entry.name, port.name, to_string(port.type),
+                                               to_string(column->field.type))};
+  }
+  return {};
+}
+
+bool reads_any(const Entry& entry, const Samples& samples) {
+  for (const Port& port : entry.inputs)
+    if (samples.column(port.name)) return true;
+  return false;
+}
+
+int64_t compiled_rows(const Entry& entry) {
+  for (const Port& port : entry.inputs)
+    if (!port.type.shape.empty()) return port.type.shape[0];
+  return 0;
+}
+
+}  // namespace gradc::runtime

@@ -1,0 +1,58 @@
+// The commands of a compiled program. command_line.cpp reads the arguments; each command prints to stdout and gives an error back or nothing.
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/model.h"
+#include "runtime/trainer.h"
+
+namespace gradc::runtime {
+
+struct CommandOptions {
+  // all commands
+  int threads = 0;
+  std::optional<int64_t> seed;
+  std::vector<std::string> data;       // DIR, or NAME=DIR
+  std::string checkpoint;              // "": the default, NAME.ckpt in the current folder
+  bool json = false, profile = false, untrained = false;
+  std::vector<std::string> set;        // name=value
+  // train
+  std::optional<int64_t> epochs, steps;
+  std::string optimizer, resume, init, log;
+  std::optional<double> lr;
+  bool no_shuffle = false, no_save = false, quiet = false;
+  int64_t checkpoint_every = 0;
+  // eval, predict, bench, weights
+  std::string split, export_name, out, format = "text";
+  std::vector<std::string> inputs;     // FILE in the order of the inputs, or NAME=FILE
+  std::string index;                   // I or FIRST:LAST
+  double seconds = 1;
+};
+
+using Command = Status (*)(Model&, const CommandOptions&);
+Status command_train(Model&, const CommandOptions&);
+Status command_eval(Model&, const CommandOptions&);
+Status command_predict(Model&, const CommandOptions&);
+Status command_info(Model&, const CommandOptions&);
+Status command_bench(Model&, const CommandOptions&);
+Status command_weights(Model&, const CommandOptions&);
+
+// ---- shared by commands
+
+std::string default_checkpoint(const Model& model);
+/// Loads what eval, predict and weights work on: --checkpoint, else the default; with --untrained, or where there is nothing to train, the first values.
+Status load_trained(Model& model, const CommandOptions& options);
+std::map<std::string, std::string> data_directories(const CommandOptions& options);
+Result<std::vector<std::pair<std::string, double>>> parse_settings(const std::vector<std::string>& set);
+/// "data.split" to samples; a split's name alone is enough where it is the only one.
+Result<Samples> read_named_split(const Model& model, const std::string& name, const CommandOptions& options);
+/// "fashion.test" to its two names.
+std::pair<std::string, std::string> split_name(const Model& model, const std::string& name);
+
+/// The profile as a table, or as a JSON array.
+std::string profile_text(const Model& model);
+std::string profile_json(const Model& model);
+
+}  // namespace gradc::runtime

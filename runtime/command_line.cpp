@@ -1,0 +1,116 @@
+// gradc_main: the command line of a compiled program, also used by `gradc run`. CLI11 throws; nothing of that leaves this file.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "runtime/command.h"
+
+namespace gradc::runtime {
+
+namespace {
+struct CommandRow {
+  const char* name;
+  const char* help;
+  Command run;
+};
+constexpr CommandRow commands[] = {
+    {"train", "Trains, and saves a checkpoint (NAME.ckpt here, unless told otherwise)", command_train},
+    {"eval", "Loss and reports of the trained model over the validation data", command_eval},
+    {"predict", "Runs an export on files, or on samples of the data", command_predict},
+    {"info", "Parameters, shapes, memory, kernels, settings", command_info},
+    {"bench", "Times training steps and prediction at batch 1", command_bench},
+    {"weights", "Writes the weights as a safetensors file", command_weights},
+};
+}  // namespace
+
+static void add_options(CLI::App& app, std::string_view command, CommandOptions& o) {
+  bool train = command == "train", eval = command == "eval", predict = command == "predict", bench = command == "bench", weights = command == "weights";
+  app.add_option("--threads", o.threads, "Threads (default: as many as pay)")->check(CLI::Range(1, 1024));
+  app.add_option("--seed", o.seed, "Seed of first values, shuffling and noise (default: the model file's)");
+  app.add_flag("--json", o.json, "Print JSON");
+  if (train || eval || predict || bench) app.add_option("--data", o.data, "Folder of the data; NAME=DIR for one data set alone");
+  if (train || eval || predict || weights)
+    app.add_option("--checkpoint", o.checkpoint, train ? "Where to save (default: NAME.ckpt in the current folder, or what is resumed)" : "Trained model (default: NAME.ckpt in the current folder)");
+  if (eval || predict || weights) app.add_flag("--untrained", o.untrained, "Use the first values instead of a checkpoint");
+  if (train || eval) app.add_option("--set", o.set, "Hyperparameter or config value: name=number");
+  if (train || eval) app.add_flag("--profile", o.profile, "Print kernels with time, GFLOP/s, share and source lines");
+  if (train || bench) app.add_option("--optimizer", o.optimizer, "Optimizer, of those that were compiled in (see info)");
+  if (train) {
+    auto* epochs = app.add_option("--epochs", o.epochs, "Epochs")->check(CLI::PositiveNumber);
+    app.add_option("--steps", o.steps, "Steps, instead of epochs")->check(CLI::PositiveNumber)->excludes(epochs);
+    app.add_option("--lr", o.lr, "Learning rate (of a schedule: its peak)");
+    app.add_option("--checkpoint-every", o.checkpoint_every, "Save after every so many steps, too")->check(CLI::PositiveNumber);
+    auto* resume = app.add_option("--resume", o.resume, "Go on from this checkpoint");
+    app.add_option("--init", o.init, "Start from the weights in this safetensors file")->excludes(resume);
+    app.add_flag("--no-shuffle", o.no_shuffle, "Keep the order of the data");
+    app.add_flag("--no-save", o.no_save, "Save no checkpoint");
+    app.add_option("--log", o.log, "Write a JSON line for every step and epoch to this file");
+    app.add_flag("--quiet", o.quiet, "Print no progress");
+  }
+  if (eval || predict) app.add_option("--split", o.split, "Data to use, as data.split");
+  if (predict) {
+    app.add_option("inputs", o.inputs, "A file for each input: .npy, .csv or IDX; NAME=FILE in any order");
+    app.add_option("--export", o.export_name, "Which export (default: the first)");
+    app.add_option("--index", o.index, "Samples of the data instead of files: I or FIRST:LAST");
+    app.add_option("--format", o.format, "text, json or npy")->check(CLI::IsMember({"text", "json", "npy"}));
+  }
+  if (predict || weights) app.add_option("--out", o.out, predict ? "Write to this file" : "The safetensors file")->required(weights);
+  if (bench) app.add_option("--seconds", o.seconds, "How long to measure")->check(CLI::PositiveNumber);
+}
+
+static int fail(const Error& error) {
+  fmt::print(stderr, "error: {}\n", error.message);
+  return 1;
+}
+
+// "did you mean" for the first word that was not expected.
+static std::string option_hint(CLI::App& app, const std::vector<std::string>& unexpected) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  for (const CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) names.push_back(sub->get_name());
+  for (const std::string& word : unexpected)
+    if (std::string near = nearest(word.substr(0, word.find('=')), names); !near.empty()) return fmt::format(", did you mean '{}'?", near);
+  return "";
+}
+
+static int run_command_line(const gradc_image* image, int argc, const char* const* argv) {
+  const program::Program* program = image && image->program ? program::GetProgram(image->program) : nullptr;
+  std::string name = program && program->name() ? program->name()->str() : "model";
+  CLI::App app(fmt::format("{}: a neural network compiled by gradc", name), name);
+  app.require_subcommand(1);
+  CommandOptions options[std::size(commands)];
+  for (size_t i = 0; i < std::size(commands); ++i) add_options(*app.add_subcommand(commands[i].name, commands[i].help), commands[i].name, options[i]);
+  try {
+    app.parse(argc, const_cast<char**>(argv));
+  } catch (const CLI::ExtrasError&) {
+    CLI::App* where = &app;
+    if (auto chosen = app.get_subcommands(); !chosen.empty()) where = chosen[0];
+    std::vector<std::string> words = where->remaining(true);
+    if (words.empty()) words = app.remaining(true);
+    fmt::print(stderr, "error: '{}' was not expected{}\n", words.empty() ? "" : words[0], option_hint(*where, words));
+    return 2;
+  } catch (const CLI::CallForHelp&) {
+    auto chosen = app.get_subcommands();
+    fmt::print("{}", chosen.empty() ? app.help() : chosen[0]->help());
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    if (argc <= 1) {
+      fmt::print(stderr, "{}", app.help());
+      return 2;
+    }
+    fmt::print(stderr, "error: {}\n", error.what());
+    return 2;
+  }
+  for (size_t i = 0; i < std::size(commands); ++i) {
+    if (!app.got_subcommand(commands[i].name)) continue;
+    auto model = Model::create(image, options[i].threads, options[i].seed ? &*options[i].seed : nullptr);
+    if (!model) return fail(model.error());
+    if (auto status = commands[i].run(**model, options[i]); !status) return fail(status.error());
+    return 0;
+  }
+  return 2;
+}
+
+}  // namespace gradc::runtime
+
+extern "C" int gradc_main(const gradc_image* image, int argc, const char* const* argv) { return gradc::runtime::run_command_line(image, argc, argv); }

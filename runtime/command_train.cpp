@@ -1,0 +1,137 @@
+// train and eval.
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "runtime/command.h"
+#include "runtime/json.h"
+#include "runtime/progress.h"
+
+namespace gradc::runtime {
+
+// Set by the signal handler of the executable: the one thing in this file that cannot live in an object.
+static std::atomic<bool> interrupted{false};
+
+static void on_interrupt(int) {
+  interrupted.store(true, std::memory_order_relaxed);
+  std::signal(SIGINT, SIG_DFL);   // who presses again means it
+}
+
+static std::string figures_json(const Figures& figures) {
+  JsonObject object;
+  for (auto& [name, value] : figures) object.add(name, value);
+  return object.text();
+}
+
+// Before hours of training: can the checkpoint be written at all?
+static Status check_writable(const std::string& path) {
+  size_t slash = path.rfind('/');
+  std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  if (access(folder.c_str(), W_OK) == 0) return {};
+  return Error{GRADC_FILE, fmt::format("cannot write '{}': {}", path, std::strerror(errno))};
+}
+
+Status command_train(Model& model, const CommandOptions& options) {
+  TrainOptions train;
+  train.directories = data_directories(options);
+  train.epochs = options.epochs;
+  train.steps = options.steps;
+  train.optimizer = options.optimizer;
+  train.lr = options.lr;
+  auto settings = parse_settings(options.set);
+  if (!settings) return std::move(settings.error());
+  train.set = *settings;
+  train.shuffle = !options.no_shuffle;
+  train.resume = options.resume;
+  train.init = options.init;
+  train.checkpoint_every = options.checkpoint_every;
+  train.checkpoint = !options.checkpoint.empty() ? options.checkpoint : !options.resume.empty() ? options.resume : default_checkpoint(model);
+  if (options.checkpoint.empty() && options.resume.empty()) train.checkpoint_seconds = 5;   // nobody asked for one at every epoch
+  if (options.no_save) train.checkpoint.clear();
+  if (!train.checkpoint.empty()) GRADC_TRY(check_writable(train.checkpoint));
+  train.stop = &interrupted;
+  interrupted.store(false);
+  if (options.profile) model.start_profile();
+
+  Progress progress(options.json ? stderr : stdout);
+  std::vector<Observer*> observers;
+  if (!options.quiet && !(options.json && !isatty(2))) observers.push_back(&progress);
+  std::unique_ptr<Log> log;
+  if (!options.log.empty()) {
+    auto opened = Log::open(options.log, !options.resume.empty());
+    if (!opened) return std::move(opened.error());
+    log = std::move(*opened);
+    observers.push_back(log.get());
+  }
+  auto start = std::chrono::steady_clock::now();
+  auto before = std::signal(SIGINT, on_interrupt);
+  Trainer trainer(model, train, observers);
+  auto result = trainer.run();
+  std::signal(SIGINT, before == SIG_ERR ? SIG_DFL : before);
+  if (!result) return std::move(result.error());
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+
+  if (options.json) {
+    JsonObject out;
+    out.add("steps", result->steps).add("epochs", result->epochs).add("loss", result->loss);
+    if (!result->validation.empty()) out.raw("validation", figures_json(result->validation));
+    out.add("seconds", seconds).add("threads", int64_t(model.threads())).add("stopped_early", result->stopped_early).add("interrupted", result->interrupted);
+    if (!train.checkpoint.empty()) out.add("checkpoint", std::string_view(train.checkpoint));
+    if (options.profile) out.raw("profile", profile_json(model));
+    fmt::print("{}\n", out.text());
+    return {};
+  }
+  if (options.profile) fmt::print("{}", profile_text(model));
+  if (options.quiet) return {};
+  std::string saved = train.checkpoint.empty() ? "" : fmt::format("; saved in {}", train.checkpoint);
+  if (result->interrupted)
+    fmt::print("interrupted after step {}{}{}\n", result->steps, saved, train.checkpoint.empty() ? "" : fmt::format(" (--resume {} goes on)", train.checkpoint));
+  else
+    fmt::print("{} {} steps in {}{}\n", result->stopped_early ? "no lower loss: stopped after" : "trained", result->steps, duration_text(seconds), saved);
+  return {};
+}
+
+Status command_eval(Model& model, const CommandOptions& options) {
+  GRADC_TRY(load_trained(model, options));
+  const program::Train* train = nullptr;
+  for (uint32_t i = 0; i < size(model.program()->trains()); ++i)
+    if (const program::Train* candidate = model.program()->trains()->Get(i); candidate->validate() && !text(candidate->validate()->entry()).empty()) train = candidate;
+  if (!train) return Error{GRADC_INVALID, "this program has nothing to evaluate: no train block says what the loss is"};
+  auto settings = parse_settings(options.set);
+  if (!settings) return std::move(settings.error());
+  for (auto& [name, value] : *settings) {
+    auto hypers = model.find_hypers(name, {});
+    if (!hypers) return std::move(hypers.error());
+    for (Hyper* hyper : *hypers) hyper->value = value;
+  }
+  bool validated = !text(train->validate_data()).empty();
+  std::string split = !options.split.empty() ? options.split
+                      : validated            ? text(train->validate_data()) + "." + text(train->validate_split())
+                                             : text(train->data()) + "." + text(train->split());
+  if (split == ".") return Error{GRADC_INVALID, "the train block has no data to evaluate on"};
+  auto samples = read_named_split(model, split, options);
+  if (!samples) return std::move(samples.error());
+  auto evaluator = Evaluator::create(model, train->validate());
+  if (!evaluator) return std::move(evaluator.error());
+  GRADC_TRY(check_inputs(evaluator->entry(), *samples));
+  if (options.profile) model.start_profile();
+  static const std::vector<uint32_t> in_order;
+  SampleRows rows(*samples, in_order);
+  Figures figures = evaluator->run(model, rows, samples->count);
+  if (options.json) {
+    JsonObject out;
+    out.add("data", std::string_view(samples->name)).add("samples", samples->count);
+    for (auto& [name, value] : figures) out.add(name, value);
+    if (options.profile) out.raw("profile", profile_json(model));
+    fmt::print("{}\n", out.text());
+    return {};
+  }
+  fmt::print("{} ({} samples)  {}\n", samples->name, samples->count, figures_text(figures));
+  if (options.profile) fmt::print("{}", profile_text(model));
+  return {};
+}
+
+}  // namespace gradc::runtime

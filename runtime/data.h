@@ -1,0 +1,59 @@
+// Data: the samples of a split, one column per field, as they lie in the files; gathered into an entry's inputs batch by batch.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/elements.h"
+#include "runtime/error.h"
+#include "runtime/file.h"
+
+namespace gradc::runtime {
+
+/// What one field holds: the type of one sample, and which values are legal.
+struct FieldType {
+  std::string name;
+  Type type;
+  bool has_range = false;
+  double low = 0, high = 0;   // low <= value < high
+};
+FieldType to_field(const program::Field*);
+
+/// All samples of one field, in the field's own element type, one after the other.
+struct Column {
+  FieldType field;
+  Bytes bytes;
+  int64_t samples = 0;
+  size_t sample_bytes() const { return field.type.bytes(); }
+  const uint8_t* sample(int64_t index) const { return bytes.data() + size_t(index) * sample_bytes(); }
+};
+
+struct Samples {
+  std::string name;   // "fashion.train"
+  std::vector<Column> columns;
+  int64_t count = 0;
+  const Column* column(std::string_view field) const;
+};
+
+/// Reads and checks data.split. directories: from --data, by data set, or "" for all; else the model file's.
+Result<Samples> read_split(const program::Program& program, std::string_view data, std::string_view split, const std::map<std::string, std::string>& directories);
+
+/// The data set and split of that name, or null.
+const program::DataSet* find_data(const program::Program& program, std::string_view name);
+const program::Split* find_split(const program::DataSet& data, std::string_view name);
+
+/// An error naming the first value outside the field's range. `origin` says where the values are from.
+Status check_range(const FieldType& field, const uint8_t* values, int64_t samples, const std::string& origin);
+
+// ---- the readers: a file's content to columns. `path` is for messages.
+
+/// IDX (MNIST's format): big-endian, element type and dimensions in the header. One field.
+Result<Column> read_idx(const Bytes& content, const FieldType& field, const std::string& path);
+/// NPY version 1 to 3, C order, little-endian. One field.
+Result<Column> read_npy(const Bytes& content, const FieldType& field, const std::string& path);
+/// Numbers separated by commas, semicolons or blanks, a sample a line, perhaps a header line. Columns fill the fields in order.
+Result<std::vector<Column>> read_csv(const Bytes& content, const std::vector<FieldType>& fields, const std::string& path);
+/// By the name's end: .npy, .csv/.tsv/.txt, else IDX; each perhaps with .gz behind.
+Result<Column> read_any(const std::string& path, const FieldType& field);
+
+}  // namespace gradc::runtime

@@ -1,0 +1,77 @@
+// An entry of the program, made ready to run: places resolved to pointers, ports by name, granules with owners. Resolved once when the
+// model is created; a run allocates nothing.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/elements.h"
+#include "runtime/image.h"
+
+namespace gradc::runtime {
+
+struct Port {
+  std::string name;
+  Type type;
+  size_t bytes = 0;
+  char* data = nullptr;
+};
+
+/// A rank-0 input that the runtime keeps up to date: exactly one of the sources is set.
+struct ScalarInput {
+  std::string name;
+  ElementType element;
+  char* target;
+  const double* real;
+  const int64_t* integer;
+};
+
+struct ResolvedCall {
+  gradc_kernel run;
+  char* const* args;
+  int64_t units, grain;
+  uint32_t index;   // within the entry: the row of a profile
+  const program::Call* source;
+};
+
+// One thread's share of a strand: [begin, end) not yet taken, and the run that it belongs to. The owner takes from the front, others from
+// the back. A slot of an older run means that nothing has been taken in this one, so nobody has to reset slots between runs.
+struct alignas(64) Share {
+  std::atomic<uint64_t> packed{0};   // epoch 16 | begin 24 | end 24
+};
+
+struct ResolvedStrand {
+  int64_t granules;
+  std::vector<ResolvedCall> calls;
+  std::unique_ptr<Share[]> shares;   // one per thread
+};
+
+struct ResolvedPhase {
+  std::vector<ResolvedStrand> strands;
+  bool serial = false;   // too little work, or one granule alone: the host's thread runs it
+};
+
+struct Entry {
+  std::string name;
+  const program::Entry* source = nullptr;
+  std::vector<Port> inputs;          // those that the caller fills: batch fields and such
+  std::vector<ScalarInput> scalars;
+  std::vector<Port> outputs;
+  std::vector<ResolvedPhase> phases;
+  size_t first_update = 0;           // = phases.size() where nothing is written
+  const Port* loss = nullptr;        // output "loss", if it can be checked before the first update
+  bool parallel = false;
+  uint32_t calls = 0;
+  double flops = 0, bytes = 0;
+  mutable uint32_t epoch = 0;        // of runs, for the shares
+  std::vector<std::unique_ptr<char*[]>> args;   // what ResolvedCall::args points to
+
+  const Port* input(std::string_view port) const;
+  const Port* output(std::string_view port) const;
+};
+
+/// Seconds that a call takes on one core, roughly: for deciding what is worth several threads, not for results.
+double estimate(double flops, double bytes);
+
+}  // namespace gradc::runtime

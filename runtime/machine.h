@@ -1,0 +1,25 @@
+// What this process may use of the machine: threads, processor features; and the floating-point control word inside a step.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gradc::runtime {
+
+/// The least of the cores in our affinity mask (two hardware threads of a core count once) and the control group's quota.
+int usable_cores();
+
+/// Those of `needed` (spelled as in /proc/cpuinfo) that this processor lacks.
+std::vector<std::string> missing_features(const std::vector<std::string>& needed);
+
+/// While it lives: round to nearest, all exceptions masked, denormals flushed. Then the caller's setting again.
+class FloatControl {
+ public:
+  FloatControl();
+  ~FloatControl();
+
+ private:
+  uint32_t saved_;
+};
+
+}  // namespace gradc::runtime

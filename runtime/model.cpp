@@ -1,0 +1,286 @@
+// Creating a model: checks the image against this processor and this runtime, lays out memory, resolves every place of every entry.
+#include "runtime/model.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "runtime/machine.h"
+
+namespace gradc::runtime {
+
+static Error damaged(std::string_view what) {
+  return {GRADC_INTERNAL, fmt::format("the compiled program is damaged: {} (compile the model again)", what)};
+}
+
+static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+Result<std::unique_ptr<Model>> Model::create(const gradc_image* image, int threads, const int64_t* seed) {
+  if (!image || !image->program || image->program_size < 8) return Error{GRADC_INVALID, "no program in the image"};
+  std::unique_ptr<Model> model(new Model);
+  const uint8_t* bytes = image->program;
+  if (reinterpret_cast<uintptr_t>(bytes) % 8 != 0) {
+    model->program_copy_.resize(image->program_size / 8 + 1);
+    std::memcpy(model->program_copy_.data(), bytes, image->program_size);
+    bytes = reinterpret_cast<const uint8_t*>(model->program_copy_.data());
+  }
+  flatbuffers::Verifier verifier(bytes, image->program_size, 64, 10'000'000);
+  if (!program::VerifyProgramBuffer(verifier)) return damaged("its tables do not hold together");
+  model->program_ = program::GetProgram(bytes);
+  if (uint32_t abi = model->program_->abi(); abi != GRADC_ABI)
+    return Error{GRADC_INVALID, fmt::format("the program was compiled for runtime interface {}, this is {}", abi, GRADC_ABI)};
+
+  std::vector<std::string> needed;
+  if (auto* features = model->program_->features())
+    for (auto* feature : *features) needed.push_back(feature->str());
+  if (auto missing = missing_features(needed); !missing.empty())
+    return Error{GRADC_MACHINE, fmt::format("'{}' was compiled for {}, but this processor lacks {}", model->name(), text(model->program_->target()),
+                                            fmt::join(missing, ", "))};
+  model->team_ = std::make_unique<Team>(threads > 0 ? threads : usable_cores());
+  GRADC_TRY(model->resolve(image));
+  model->initialize(seed ? *seed : model->program_->seed());
+  return model;
+}
+
+std::string Model::name() const {
+  std::string name = text(program_->name());
+  return name.empty() ? "model" : name;
+}
+
+static void add_hypers(std::vector<Hyper>& to, const flatbuffers::Vector<flatbuffers::Offset<program::Hyper>>* from, const program::Optimizer* owner) {
+  if (!from) return;
+  for (auto* hyper : *from) to.push_back({text(hyper->name()), owner, hyper->value(), hyper->value()});
+}
+
+Status Model::resolve(const gradc_image* image) {
+  uint64_t arena = 64, scratch = 64;
+  for (uint32_t i = 0; i < size(program_->entries()); ++i) {
+    arena = std::max(arena, program_->entries()->Get(i)->arena_bytes());
+    scratch = std::max(scratch, program_->entries()->Get(i)->scratch_bytes());
+  }
+  size_t scratch_stride = round_up(scratch, 4096) + 128;   // staggered, so that the threads' scratches do not alias
+  struct { Block& block; size_t bytes; } blocks[] = {
+      {variables_block_, std::max<uint64_t>(64, program_->variables_bytes())}, {arena_, arena}, {scratch_, scratch_stride * size_t(threads())}};
+  for (auto& [block, bytes] : blocks) {
+    auto created = Block::create(bytes);
+    if (!created) return created.error();
+    block = std::move(*created);
+  }
+  for (int thread = 0; thread < threads(); ++thread) scratch_of_thread_.push_back(scratch_.data() + scratch_stride * size_t(thread));
+  if (auto* constants = program_->constants()) {
+    constants_ = reinterpret_cast<const char*>(constants->data());
+    constants_bytes_ = constants->size();
+    if (reinterpret_cast<uintptr_t>(constants_) % 64 != 0) {
+      auto copy = Block::create(constants_bytes_);
+      if (!copy) return copy.error();
+      constants_copy_ = std::move(*copy);
+      std::memcpy(constants_copy_.data(), constants_, constants_bytes_);
+      constants_ = constants_copy_.data();
+    }
+  }
+  for (uint32_t i = 0; i < size(program_->variables()); ++i) {
+    const program::Variable& from = *program_->variables()->Get(i);
+    Variable variable{text(from.name()), to_type(from.type()), 0, variables_block_.data() + from.offset(), from.kind(), from.frozen(), text(from.line())};
+    variable.bytes = variable.type.bytes();
+    if (from.offset() + variable.bytes > variables_block_.size()) return damaged("a variable outside its block");
+    variables.push_back(std::move(variable));
+  }
+  add_hypers(hypers, program_->config(), nullptr);
+  for (uint32_t t = 0; t < size(program_->trains()); ++t)
+    if (auto* steps = program_->trains()->Get(t)->step_list())
+      for (auto* step : *steps)
+        if (step->optimizers())
+          for (auto* optimizer : *step->optimizers()) add_hypers(hypers, optimizer->hypers(), optimizer);
+  entries_.resize(size(program_->entries()));
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    entries_[i].source = program_->entries()->Get(uint32_t(i));
+    entries_[i].name = text(entries_[i].source->name());
+    entry_index_[entries_[i].name] = i;
+    GRADC_TRY(resolve(entries_[i], image));
+  }
+  return {};
+}
+
+Result<char*> Model::resolve(const program::Place* place, size_t bytes, const char* what) {
+  if (!place) return damaged(fmt::format("{} without a place", what));
+  struct { char* base; size_t size; } spaces[] = {
+      {variables_block_.data(), variables_block_.size()}, {arena_.data(), arena_.size()}, {const_cast<char*>(constants_), constants_bytes_}};
+  auto& space = spaces[size_t(place->space())];
+  if (place->offset() > space.size || bytes > space.size - place->offset()) return damaged(fmt::format("{} outside its block", what));
+  return space.base + place->offset();
+}
+
+// Whether `optimizer` is the one that the entry belongs to: its hyperparameters hide those of the same name elsewhere.
+static bool owns(const program::Optimizer* optimizer, const std::string& entry) {
+  return optimizer && (text(optimizer->step()) == entry || text(optimizer->apply()) == entry || text(optimizer->init()) == entry);
+}
+
+Status Model::resolve(Entry& entry, const gradc_image* image) {
+  struct Builtin { std::string_view name; const int64_t* integer; const double* real; };
+  const Builtin builtins[] = {{"seed", &scalars.seed, nullptr}, {"row", &scalars.row, nullptr}, {"valid", &scalars.valid, nullptr},
+                              {"step", &scalars.step, nullptr}, {"t", nullptr, &scalars.t}, {"T", nullptr, &scalars.T},
+                              {"epoch", nullptr, &scalars.epoch}, {"val_loss", nullptr, &scalars.val_loss}, {"count", nullptr, &scalars.count}};
+  for (uint32_t i = 0; i < size(entry.source->inputs()); ++i) {
+    const program::Port& from = *entry.source->inputs()->Get(i);
+    Port port{text(from.name()), to_type(from.type())};
+    port.bytes = port.type.bytes();
+    auto data = resolve(from.place(), port.bytes, "an input");
+    if (!data) return data.error();
+    port.data = *data;
+    const int64_t* integer = nullptr;
+    const double* real = nullptr;
+    if (port.type.shape.empty()) {
+      for (const Builtin& builtin : builtins)
+        if (builtin.name == port.name) integer = builtin.integer, real = builtin.real;
+      if (!integer && !real)
+        for (const Hyper& hyper : hypers)
+          if (hyper.name == port.name && (!real || owns(hyper.owner, entry.name))) real = &hyper.value;
+    }
+    if (integer || real) entry.scalars.push_back({port.name, port.type.element, port.data, real, integer});
+    else entry.inputs.push_back(std::move(port));
+  }
+  for (uint32_t i = 0; i < size(entry.source->outputs()); ++i) {
+    const program::Port& from = *entry.source->outputs()->Get(i);
+    Port port{text(from.name()), to_type(from.type())};
+    port.bytes = port.type.bytes();
+    auto data = resolve(from.place(), port.bytes, "an output");
+    if (!data) return data.error();
+    port.data = *data;
+    entry.outputs.push_back(std::move(port));
+  }
+
+  double seconds = 0;
+  for (uint32_t p = 0; p < size(entry.source->phases()); ++p) {
+    ResolvedPhase phase;
+    double phase_seconds = 0;
+    int64_t most_granules = 0;
+    auto* strands = entry.source->phases()->Get(p)->strands();
+    for (uint32_t s = 0; s < size(strands); ++s) {
+      const program::Strand& from = *strands->Get(s);
+      if (from.granules() >= 1u << 24) return damaged("a strand with more granules than fit");
+      ResolvedStrand strand{int64_t(from.granules()), {}, std::make_unique<Share[]>(size_t(threads()))};
+      for (uint32_t c = 0; c < size(from.calls()); ++c) {
+        const program::Call& call = *from.calls()->Get(c);
+        if (call.kernel() >= size(program_->kernels())) return damaged("a call of a kernel that there is not");
+        if (call.grain() == 0 || call.grain() * from.granules() < call.units()) return damaged("granules that do not cover a kernel");
+        if (call.outputs() > size(call.args())) return damaged("a call with more results than arguments");
+        auto args = std::make_unique<char*[]>(size(call.args()) + 1);
+        for (uint32_t a = 0; a < size(call.args()); ++a) {
+          auto at = resolve(call.args()->Get(a), 0, "an argument");
+          if (!at) return at.error();
+          args[a] = *at;
+        }
+        strand.calls.push_back({image->kernels[call.kernel()], args.get(), int64_t(call.units()), int64_t(call.grain()), entry.calls++, &call});
+        entry.args.push_back(std::move(args));
+        phase_seconds += estimate(call.flops(), call.bytes());
+        entry.flops += call.flops();
+        entry.bytes += call.bytes();
+      }
+      most_granules = std::max(most_granules, strand.granules);
+      phase.strands.push_back(std::move(strand));
+    }
+    phase.serial = phase_seconds < 2e-6 || (most_granules <= 1 && phase.strands.size() <= 1);
+    if (!phase.serial) entry.parallel = true;
+    seconds += phase_seconds;
+    entry.phases.push_back(std::move(phase));
+  }
+  if (seconds < 4e-6) entry.parallel = false;
+  entry.first_update = std::min<size_t>(entry.source->first_update(), entry.phases.size());
+  if (const Port* loss = entry.output("loss"); loss && entry.first_update > 0 && loss->type.elements() == 1 && info(loss->type.element).is_float)
+    entry.loss = loss;
+  return {};
+}
+
+double estimate(double flops, double bytes) { return std::max(flops / 4e10, bytes / 2e10); }
+
+const Port* Entry::input(std::string_view port) const {
+  for (const Port& candidate : inputs)
+    if (candidate.name == port) return &candidate;
+  return nullptr;
+}
+
+const Port* Entry::output(std::string_view port) const {
+  for (const Port& candidate : outputs)
+    if (candidate.name == port) return &candidate;
+  return nullptr;
+}
+
+Entry* Model::entry(std::string_view name) {
+  auto found = entry_index_.find(name);
+  return found == entry_index_.end() ? nullptr : &entries_[found->second];
+}
+
+Variable* Model::variable(std::string_view name) {
+  for (Variable& candidate : variables)
+    if (candidate.name == name) return &candidate;
+  return nullptr;
+}
+
+void Model::fill_scalars(Entry& entry) {
+  for (const ScalarInput& scalar : entry.scalars) {
+    if (!scalar.integer) write_number(scalar.element, scalar.target, *scalar.real);
+    else if (scalar.element == ElementType::i64) store(scalar.target, *scalar.integer);
+    else write_number(scalar.element, scalar.target, double(*scalar.integer));
+  }
+}
+
+bool Model::run(Entry& entry) {
+  fill_scalars(entry);
+  CallTimes* times = nullptr;
+  if (profiling_) {
+    times = &profile_[&entry];
+    if (times->threads.empty()) times->prepare(threads(), entry.calls);
+  }
+  return run_entry(entry, *team_, scratch_of_thread_.data(), times);
+}
+
+std::string Model::explain_not_finite(Entry& entry, const std::function<void()>& refill) {
+  for (const Variable& variable : variables)
+    if (variable.belongs_to_model() && !all_finite(variable.type.element, variable.data, variable.type.elements()))
+      return fmt::format("{} ({}) already holds a value that is not finite, from an earlier update: a lower learning rate or clipping may help",
+                         variable.name, variable.line);
+  refill();
+  for (const Port& input : entry.inputs)
+    if (!all_finite(input.type.element, input.data, input.type.elements())) return fmt::format("the data: '{}' holds a value that is not finite", input.name);
+  fill_scalars(entry);
+  const ResolvedCall* call = find_not_finite(entry, scratch_of_thread_[0]);
+  if (!call) return "no single kernel gives a value that is not finite";
+  std::string lines;
+  for (uint32_t i = 0; i < size(call->source->lines()); ++i) lines += (i ? ", " : "") + call->source->lines()->Get(i)->str();
+  return fmt::format("the first value that is not finite comes from {}{}{}", lines.empty() ? "" : lines + " (", text(call->source->name()),
+                     lines.empty() ? "" : ")");
+}
+
+void Model::initialize(int64_t seed) {
+  std::memset(variables_block_.data(), 0, variables_block_.size());
+  scalars = Scalars();
+  scalars.seed = seed;
+  if (Entry* init = entry(program_->init())) run(*init);
+}
+
+void Model::initialize(const program::Optimizer* optimizer) {
+  if (Entry* init = entry(optimizer->init())) run(*init);
+}
+
+Result<std::vector<Hyper*>> Model::find_hypers(const std::string& name, const std::vector<const program::Optimizer*>& chosen) {
+  std::vector<Hyper*> exact, partial;
+  std::vector<std::string> names;
+  for (Hyper& hyper : hypers) {
+    if (hyper.owner && std::find(chosen.begin(), chosen.end(), hyper.owner) == chosen.end()) continue;
+    if (hyper.name == name) exact.push_back(&hyper);
+    if (hyper.name.size() > name.size() && hyper.name.ends_with(name) && hyper.name[hyper.name.size() - name.size() - 1] == '.') partial.push_back(&hyper);
+    if (std::find(names.begin(), names.end(), hyper.name) == names.end()) names.push_back(hyper.name);
+  }
+  if (!exact.empty()) return exact;
+  for (Hyper* hyper : partial)
+    if (hyper->name != partial[0]->name)
+      return Error{GRADC_UNKNOWN_NAME, fmt::format("'{}' may mean '{}' or '{}': say which", name, partial[0]->name, hyper->name)};
+  if (!partial.empty()) return partial;
+  return Error{GRADC_UNKNOWN_NAME, fmt::format("no hyperparameter is called '{}'{}", name, suggestion(name, names))};
+}
+
+void Model::start_profile() {
+  profiling_ = true;
+  profile_.clear();
+}
+
+}  // namespace gradc::runtime

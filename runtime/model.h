@@ -1,0 +1,108 @@
+// A model handle: the program, its memory, its entries, its hyperparameters. Everything else in the runtime works on one of these.
+#pragma once
+#include <functional>
+#include <limits>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/entry.h"
+#include "runtime/error.h"
+#include "runtime/memory.h"
+#include "runtime/step.h"
+#include "runtime/team.h"
+
+namespace gradc::runtime {
+
+/// What the runtime fills in by name wherever an entry asks for it (program.fbs).
+struct Scalars {
+  int64_t seed = 0, row = 0, valid = 0, step = 0;
+  double t = 1, T = 1, epoch = 0, val_loss = std::numeric_limits<double>::infinity(), count = 0;
+};
+
+struct Variable {
+  std::string name;
+  Type type;
+  size_t bytes;
+  char* data;
+  program::VariableKind kind;
+  bool frozen;
+  std::string line;
+  /// Part of what the model is, as opposed to how it is trained.
+  bool belongs_to_model() const { return kind == program::VariableKind::parameter || kind == program::VariableKind::state; }
+};
+
+struct Hyper {
+  std::string name;
+  const program::Optimizer* owner;   // null: a config value
+  double value, declared;
+};
+
+class Model {
+ public:
+  /// threads 0: as many as pay. The first values are those of `seed`, or of the program's own.
+  static Result<std::unique_ptr<Model>> create(const gradc_image* image, int threads, const int64_t* seed);
+
+  const program::Program* program() const { return program_; }
+  std::string name() const;
+  int threads() const { return team_->threads(); }
+  Team& team() { return *team_; }
+
+  /// Null if the program has none of that name.
+  Entry* entry(std::string_view name);
+  Entry* entry(const flatbuffers::String* name) { return name ? entry(std::string_view(name->c_str(), name->size())) : nullptr; }
+  std::vector<Entry>& entries() { return entries_; }
+
+  /// Writes the scalars into the entry's inputs and runs it. False: the loss is not finite and nothing was updated.
+  bool run(Entry& entry);
+  /// After run() gave false: runs again up to the update and says where it begins. refill puts the inputs back in place.
+  std::string explain_not_finite(Entry& entry, const std::function<void()>& refill);
+
+  /// First values of all variables, from `seed`. Slots of optimizers get theirs from initialize(optimizer).
+  void initialize(int64_t seed);
+  void initialize(const program::Optimizer* optimizer);
+
+  Scalars scalars;
+  std::vector<Hyper> hypers;
+  std::vector<Variable> variables;
+  Variable* variable(std::string_view name);
+
+  /// All hyperparameters that `name` means: the full name, or a part after a dot that only one has. Optimizers in `chosen` alone count, with the
+  /// config values; a name may mean several if several steps use the same optimizer.
+  Result<std::vector<Hyper*>> find_hypers(const std::string& name, const std::vector<const program::Optimizer*>& chosen);
+
+  void start_profile();
+  const std::map<const Entry*, CallTimes>& profile() const { return profile_; }
+
+  size_t arena_bytes() const { return arena_.size(); }
+  size_t scratch_bytes() const { return scratch_.size(); }
+
+ private:
+  Model() = default;
+  Status resolve(const gradc_image* image);
+  Status resolve(Entry& entry, const gradc_image* image);
+  Result<char*> resolve(const program::Place* place, size_t bytes, const char* what);
+  void fill_scalars(Entry& entry);
+
+  const program::Program* program_ = nullptr;
+  std::vector<uint64_t> program_copy_;   // used if the image's buffer is not aligned
+  const char* constants_ = nullptr;
+  size_t constants_bytes_ = 0;
+  Block variables_block_, arena_, scratch_, constants_copy_;
+  std::vector<char*> scratch_of_thread_;
+  std::unique_ptr<Team> team_;
+  std::vector<Entry> entries_;
+  std::map<std::string, size_t, std::less<>> entry_index_;
+  bool profiling_ = false;
+  std::map<const Entry*, CallTimes> profile_;
+};
+
+/// Strings of FlatBuffers, which may be absent.
+inline std::string text(const flatbuffers::String* string) { return string ? string->str() : std::string(); }
+template <class T>
+auto size(const flatbuffers::Vector<T>* vector) {
+  return vector ? vector->size() : 0;
+}
+
+}  // namespace gradc::runtime

@@ -1,0 +1,156 @@
+// The step function. A granule runs through all calls of its strand on one thread; contiguous ranges of granules belong to the same thread in
+// every run, so that what it wrote is in its cache. A thread without granules takes some from the end of the others' ranges: who computes a
+// granule never changes its bits, because granules depend on shapes alone. Barriers stand between phases.
+#include "runtime/step.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "runtime/machine.h"
+
+namespace gradc::runtime {
+
+static constexpr uint64_t field_mask = (1u << 24) - 1;
+static uint64_t pack(uint64_t epoch, uint64_t begin, uint64_t end) { return epoch << 48 | begin << 24 | end; }
+
+// Takes one granule of `owner`'s share, or gives -1. front: as the owner does.
+static int64_t take(const ResolvedStrand& strand, uint64_t epoch, int owner, int threads, bool front) {
+  std::atomic<uint64_t>& packed = strand.shares[owner].packed;
+  uint64_t seen = packed.load(std::memory_order_relaxed);
+  while (true) {
+    uint64_t begin = (seen >> 24) & field_mask, end = seen & field_mask;
+    if (seen >> 48 != epoch) begin = uint64_t(strand.granules * owner / threads), end = uint64_t(strand.granules * (owner + 1) / threads);
+    if (begin >= end) return -1;
+    uint64_t next = front ? pack(epoch, begin + 1, end) : pack(epoch, begin, end - 1);
+    // Relaxed: a granule's data is ordered by the barriers around the phase, not by this exchange.
+    if (packed.compare_exchange_weak(seen, next, std::memory_order_relaxed)) return int64_t(front ? begin : end - 1);
+  }
+}
+
+static bool loss_is_finite(const Port& loss) { return std::isfinite(read_number(loss.type.element, loss.data)); }
+
+namespace {
+struct Context {
+  const Entry& entry;
+  char* const* scratch;
+  CallTimes* times;
+  int threads;
+  uint64_t epoch;
+};
+
+struct Plain {
+  char* scratch;
+  void operator()(const ResolvedCall& call, int64_t begin, int64_t end) const { call.run(call.args, begin, end, scratch); }
+};
+
+struct Timed {
+  char* scratch;
+  CallTimes::PerThread& times;
+  void operator()(const ResolvedCall& call, int64_t begin, int64_t end) const {
+    auto start = std::chrono::steady_clock::now();
+    call.run(call.args, begin, end, scratch);
+    times.nanoseconds[call.index] += uint64_t(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
+    ++times.granules[call.index];
+  }
+};
+}  // namespace
+
+template <class Invoke>
+static void run_granule(const ResolvedStrand& strand, int64_t granule, Invoke invoke) {
+  for (const ResolvedCall& call : strand.calls) {
+    int64_t begin = granule * call.grain;
+    if (begin < call.units) invoke(call, begin, begin + call.grain < call.units ? begin + call.grain : call.units);
+  }
+}
+
+template <class Invoke>
+static void run_phase_alone(const ResolvedPhase& phase, Invoke invoke) {
+  for (const ResolvedStrand& strand : phase.strands)
+    for (int64_t granule = 0; granule < strand.granules; ++granule) run_granule(strand, granule, invoke);
+}
+
+template <class Invoke>
+static void run_alone(const Entry& entry, Invoke invoke) {
+  for (size_t i = 0; i < entry.phases.size(); ++i) {
+    if (i == entry.first_update && entry.loss && !loss_is_finite(*entry.loss)) return;
+    run_phase_alone(entry.phases[i], invoke);
+  }
+}
+
+template <class Invoke>
+static void run_together(const Context& context, int thread, Barrier& barrier, Invoke invoke) {
+  const Entry& entry = context.entry;
+  for (size_t i = 0; i < entry.phases.size(); ++i) {
+    const ResolvedPhase& phase = entry.phases[i];
+    bool check = i == entry.first_update && entry.loss;
+    // Between two phases that the host runs alone nobody has to wait, except where all look at the loss.
+    if (i > 0 && (check || !(phase.serial && entry.phases[i - 1].serial))) barrier.wait();
+    if (check && !loss_is_finite(*entry.loss)) return;   // every thread reads the same number
+    if (phase.serial) {
+      if (thread == 0) run_phase_alone(phase, invoke);
+      continue;
+    }
+    for (const ResolvedStrand& strand : phase.strands)
+      for (int64_t granule; (granule = take(strand, context.epoch, thread, context.threads, true)) >= 0;) run_granule(strand, granule, invoke);
+    for (int other = 1; other < context.threads; ++other)
+      for (const ResolvedStrand& strand : phase.strands)
+        for (int64_t granule; (granule = take(strand, context.epoch, (thread + other) % context.threads, context.threads, false)) >= 0;)
+          run_granule(strand, granule, invoke);
+  }
+}
+
+static void step(void* opaque, int thread, Barrier& barrier) {
+  const Context& context = *static_cast<Context*>(opaque);
+  if (context.times) return run_together(context, thread, barrier, Timed{context.scratch[thread], context.times->threads[size_t(thread)]});
+  run_together(context, thread, barrier, Plain{context.scratch[thread]});
+}
+
+bool run_entry(const Entry& entry, Team& team, char* const* scratch, CallTimes* times) {
+  auto start = times ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+  if (!entry.parallel || team.threads() == 1) {
+    FloatControl control;
+    if (times) run_alone(entry, Timed{scratch[0], times->threads[0]});
+    else run_alone(entry, Plain{scratch[0]});
+  } else {
+    entry.epoch = (entry.epoch + 1) & 0xffff;
+    Context context{entry, scratch, times, team.threads(), entry.epoch};
+    team.run(step, &context);
+  }
+  if (times) {
+    ++times->runs;
+    times->wall_nanoseconds += uint64_t(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
+  }
+  return !entry.loss || loss_is_finite(*entry.loss);
+}
+
+bool all_finite(ElementType element, const char* data, int64_t count) {
+  if (!info(element).is_float) return true;
+  size_t bytes = info(element).bytes;
+  for (int64_t i = 0; i < count; ++i)
+    if (!std::isfinite(read_number(element, data + size_t(i) * bytes))) return false;
+  return true;
+}
+
+const ResolvedCall* find_not_finite(const Entry& entry, char* scratch) {
+  FloatControl control;
+  for (size_t i = 0; i < entry.first_update; ++i)
+    for (const ResolvedStrand& strand : entry.phases[i].strands)
+      for (const ResolvedCall& call : strand.calls) {
+        for (int64_t begin = 0; begin < call.units; begin += call.grain)
+          call.run(call.args, begin, begin + call.grain < call.units ? begin + call.grain : call.units, scratch);
+        uint32_t outputs = call.source->outputs(), first = call.source->args()->size() - outputs;
+        for (uint32_t o = 0; o < outputs && call.source->output_types() && o < call.source->output_types()->size(); ++o) {
+          Type type = to_type(call.source->output_types()->Get(o));
+          if (!all_finite(type.element, call.args[first + o], type.elements())) return &call;
+        }
+      }
+  return nullptr;
+}
+
+void CallTimes::prepare(int thread_count, uint32_t calls) {
+  threads.resize(size_t(thread_count));
+  for (PerThread& thread : threads) thread.nanoseconds.assign(calls, 0), thread.granules.assign(calls, 0);
+  runs = wall_nanoseconds = 0;
+}
+
+}  // namespace gradc::runtime

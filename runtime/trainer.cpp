@@ -1,0 +1,233 @@
+// The loop itself. Its state is `state_` and the model's variables, nothing else: what is not there would be lost when a run is resumed.
+#include "runtime/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fmt/format.h>
+
+#include "runtime/file.h"
+#include "runtime/safetensors.h"
+
+namespace gradc::runtime {
+
+static double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+Trainer::Trainer(Model& model, TrainOptions options, std::vector<Observer*> observers)
+    : model_(model), options_(std::move(options)), observers_(std::move(observers)) {}
+
+// Chooses optimizers and settings for a block. Whatever the command line says comes after what a checkpoint says.
+Result<TrainRun> Trainer::prepare(size_t stage, bool resumed) {
+  std::string optimizer = options_.optimizer;
+  if (resumed && optimizer.empty() && !state_.steps.empty()) optimizer = state_.steps[0].optimizer;
+  auto run = TrainRun::create(model_, stage, optimizer);
+  if (!run) return run.error();
+  if (resumed && state_.steps.size() == run->steps.size())
+    for (size_t s = 0; s < run->steps.size(); ++s) {
+      StepRun& step = run->steps[s];
+      if (text(step.optimizer->name()) == state_.steps[s].optimizer) step.executions = state_.steps[s].executions, step.updates = state_.steps[s].updates;
+      else step.executions = state_.steps[s].executions, model_.initialize(step.optimizer);
+    }
+  else
+    for (StepRun& step : run->steps) model_.initialize(step.optimizer);
+  if (options_.lr)
+    for (StepRun& step : run->steps) {
+      if (!step.lr) return Error{GRADC_UNKNOWN_NAME, fmt::format("optimizer '{}' has no learning rate that --lr could set", text(step.optimizer->name()))};
+      step.lr->value = *options_.lr;
+    }
+  for (auto& [name, value] : options_.set) {
+    auto hypers = model_.find_hypers(name, run->chosen());
+    if (!hypers) return hypers.error();
+    for (Hyper* hyper : *hypers) hyper->value = value;
+  }
+  return run;
+}
+
+Result<TrainResult> Trainer::run() {
+  size_t blocks = size(model_.program()->trains());
+  if (blocks == 0) return Error{GRADC_INVALID, "this program has nothing to train"};
+  bool resumed = !options_.resume.empty();
+  if (!options_.init.empty()) GRADC_TRY(load_weights(options_.init, model_));
+  if (resumed) {
+    auto state = load_checkpoint(options_.resume, model_, Purpose::resume);
+    if (!state) return state.error();
+    state_ = std::move(*state);
+    if (state_.stage < 0 || size_t(state_.stage) >= blocks) return Error{GRADC_CORRUPT, fmt::format("checkpoint '{}' is of a train block that there is not", options_.resume)};
+  } else {
+    state_.shuffle = options_.shuffle;
+  }
+  if (!options_.shuffle) state_.shuffle = false;
+  if (options_.epochs) state_.epochs = *options_.epochs, state_.step_limit = 0;
+  if (options_.steps) state_.step_limit = *options_.steps, state_.epochs = 0;
+  saved_at_ = now();
+  for (size_t stage = size_t(state_.stage); stage < blocks; ++stage) {
+    if (stage > size_t(state_.stage)) {   // a new block: its own counters, the options' lengths
+      TrainState next;
+      next.stage = int64_t(stage);
+      next.shuffle = state_.shuffle;
+      next.epochs = state_.epochs;
+      next.step_limit = state_.step_limit;
+      state_ = std::move(next);
+      resumed = false;
+    }
+    GRADC_TRY(run_block(stage, resumed));
+    if (result_.interrupted) break;
+  }
+  return result_;
+}
+
+Status Trainer::run_block(size_t stage, bool resumed) {
+  auto run = prepare(stage, resumed);
+  if (!run) return std::move(run.error());
+  run_ = std::move(*run);
+  const program::Train& train = *run_.source;
+
+  Samples samples, validation;
+  if (std::string data = text(train.data()); !data.empty()) {
+    auto read = read_split(*model_.program(), data, text(train.split()), options_.directories);
+    if (!read) return std::move(read.error());
+    samples = std::move(*read);
+  }
+  evaluator_.reset();
+  if (std::string data = text(train.validate_data()); !data.empty() && train.validate()) {
+    auto read = read_split(*model_.program(), data, text(train.validate_split()), options_.directories);
+    if (!read) return std::move(read.error());
+    validation = std::move(*read);
+    auto evaluator = Evaluator::create(model_, train.validate());
+    if (!evaluator) return std::move(evaluator.error());
+    evaluator_ = *evaluator;
+    GRADC_TRY(check_inputs(evaluator_->entry(), validation));
+  }
+
+  int64_t reading = 0, repeats = 0;   // executions a cycle: those that take rows, and all
+  reads_.clear();
+  for (StepRun& step : run_.steps) {
+    GRADC_TRY(check_inputs(*step.step, samples));
+    reads_.push_back(reads_any(*step.step, samples));
+    reading += reads_.back() ? std::max<int64_t>(1, step.source->repeat()) : 0;
+    repeats += std::max<int64_t>(1, step.source->repeat());
+  }
+  samples_ = samples.count;
+  batch_ = run_.batch > 0 ? run_.batch : samples.count;
+  if (reading > 0 && batch_ > samples.count)
+    return Error{GRADC_RANGE, fmt::format("a batch of {} is larger than data {} with {} samples", batch_, samples.name, samples.count)};
+  for (size_t s = 0; s < run_.steps.size(); ++s)
+    if (StepRun& step = run_.steps[s]; reads_[s] && !step.apply && batch_ > compiled_rows(*step.step))
+      return Error{GRADC_RANGE, fmt::format("'{}' takes {} samples at once, but a batch has {}", step.step->name, compiled_rows(*step.step), batch_)};
+  rows_per_cycle_ = reading * batch_;
+  int64_t per_epoch = rows_per_cycle_ > 0 ? samples.count / rows_per_cycle_ : 0;
+  if (rows_per_cycle_ > 0 && per_epoch == 0)
+    return Error{GRADC_RANGE, fmt::format("one time through the steps takes {} batches of {}, but data {} have only {} samples", reading, batch_, samples.name, samples.count)};
+
+  int64_t step_limit = state_.step_limit > 0 ? state_.step_limit : state_.epochs > 0 ? 0 : train.steps();
+  int64_t epochs = step_limit > 0 ? 0 : state_.epochs > 0 ? state_.epochs : train.epochs();
+  if (epochs > 0 && per_epoch == 0) return Error{GRADC_INVALID, "without data there are no epochs: say how many --steps"};
+  int64_t cycles = step_limit > 0 ? step_limit : epochs * per_epoch;
+  if (cycles <= 0) return Error{GRADC_INVALID, "neither epochs nor steps are given"};
+  for (StepRun& step : run_.steps) step.planned = cycles * std::max<int64_t>(1, step.source->repeat());
+
+  tell(&Observer::begin, BlockBegin{text(train.name()), int64_t(size(model_.program()->trains())), int64_t(stage), epochs, cycles, per_epoch, state_.cycles,
+                                    state_.epoch, std::max(rows_per_cycle_, int64_t(0)), &run_});
+  std::vector<uint32_t> order;
+  int64_t order_of = -1;
+  bool early = train.patience() > 0 && state_.epochs_without_better >= train.patience();
+  while (state_.cycles < cycles && !early && !stop()) {
+    if (per_epoch > 0 && state_.shuffle && order_of != state_.epoch) {
+      order = shuffled(samples.count, model_.scalars.seed, int64_t(stage), state_.epoch);
+      order_of = state_.epoch;
+    }
+    GRADC_TRY(run_cycle(samples, order, per_epoch > 0 ? per_epoch : cycles));
+    bool epoch_over = per_epoch > 0 ? state_.cycle == per_epoch : state_.cycles == cycles;
+    if (epoch_over || state_.cycles == cycles) {
+      GRADC_TRY(finish_epoch(evaluator_ ? &validation : nullptr, epoch_over));
+      early = train.patience() > 0 && state_.epochs_without_better >= train.patience();
+      if (!options_.checkpoint.empty() && now() - saved_at_ >= options_.checkpoint_seconds) GRADC_TRY(save());
+    } else if (options_.checkpoint_every > 0 && state_.cycles % options_.checkpoint_every == 0 && !options_.checkpoint.empty()) {
+      GRADC_TRY(save());
+    }
+  }
+  result_.stopped_early = early;
+  result_.interrupted = stop() && state_.cycles < cycles && !early;
+  result_.steps = state_.cycles;
+  result_.epochs = state_.epoch;
+  result_.best_loss = state_.best_loss;
+  if (!options_.checkpoint.empty()) GRADC_TRY(save());
+  for (Observer* observer : observers_) observer->end();
+  if (!state_.best.empty() && !result_.interrupted) restore_weights(model_, state_.best);
+  return {};
+}
+
+Status Trainer::run_cycle(const Samples& samples, const std::vector<uint32_t>& order, int64_t cycles_per_epoch) {
+  SampleRows rows(samples, order);
+  rows.base = state_.cycle * rows_per_cycle_;
+  StepEnd end;
+  model_.scalars.epoch = double(state_.epoch) + double(state_.cycle) / double(cycles_per_epoch);
+  model_.scalars.val_loss = state_.val_loss;
+  for (size_t s = 0; s < run_.steps.size(); ++s) {
+    StepRun& step = run_.steps[s];
+    StepResult last;
+    for (int64_t repeat = 0; repeat < std::max<int64_t>(1, step.source->repeat()); ++repeat) {
+      auto result = execute(model_, run_, step, rows, rows.base, reads_[s] || samples.count == 0 ? std::max<int64_t>(batch_, 1) : batch_);
+      if (!result) {
+        Error& error = result.error();
+        error.message = fmt::format("{} (epoch {}). Nothing was updated{}", error.message, state_.epoch + 1,
+                                    options_.checkpoint.empty() || !file_exists(options_.checkpoint) ? "" : fmt::format("; '{}' is as it was last saved", options_.checkpoint));
+        return std::move(error);
+      }
+      last = *result;
+      if (reads_[s]) rows.base += batch_;
+    }
+    std::string prefix = run_.steps.size() > 1 ? text(step.source->name()) + "." : "";
+    if (s == 0) end.loss = last.loss;
+    end.figures.push_back({prefix + "loss", last.loss});
+    if (last.has_lr) end.figures.push_back({prefix + "lr", last.lr});
+    if (last.has_grad_norm) end.figures.push_back({prefix + "grad_norm", last.grad_norm});
+  }
+  ++state_.cycle;
+  ++state_.cycles;
+  state_.loss_sum += end.loss;
+  ++state_.loss_count;
+  end.step = state_.cycles;
+  end.epoch = state_.epoch + 1;
+  end.mean_loss = state_.loss_sum / double(state_.loss_count);
+  state_.steps.clear();
+  for (const StepRun& step : run_.steps) state_.steps.push_back({text(step.source->name()), text(step.optimizer->name()), step.executions, step.updates});
+  tell(&Observer::step, end);
+  return {};
+}
+
+// whole: the epoch ended, and not just the number of steps within it; then the run may yet be resumed in the middle of the epoch.
+Status Trainer::finish_epoch(const Samples* validation, bool whole) {
+  EpochEnd end{state_.epoch + 1, state_.cycles, state_.loss_count ? state_.loss_sum / double(state_.loss_count) : 0, {}, false};
+  double judged = end.loss;
+  if (validation && validation->count > 0) {
+    for (Observer* observer : observers_) observer->validating();
+    static const std::vector<uint32_t> in_order;
+    SampleRows rows(*validation, in_order);
+    end.validation = evaluator_->run(model_, rows, validation->count);
+    if (!end.validation.empty()) judged = end.validation[0].second;
+    if (!end.validation.empty() && whole) state_.val_loss = judged;
+  }
+  if (run_.source->patience() > 0 && whole) {
+    end.better = judged < state_.best_loss;
+    state_.epochs_without_better = end.better ? 0 : state_.epochs_without_better + 1;
+    if (end.better) state_.best_loss = judged, state_.best = copy_weights(model_);
+  }
+  if (whole) {
+    ++state_.epoch;
+    state_.cycle = 0;
+    state_.loss_sum = 0;
+    state_.loss_count = 0;
+  }
+  result_.loss = end.loss;
+  result_.validation = end.validation;
+  tell(&Observer::epoch, end);
+  return {};
+}
+
+Status Trainer::save() {
+  saved_at_ = now();
+  return save_checkpoint(options_.checkpoint, model_, state_, run_.chosen());
+}
+
+}  // namespace gradc::runtime

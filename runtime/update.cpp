@@ -1,0 +1,92 @@
+// Choosing optimizers and executing steps.
+#include "runtime/update.h"
+
+#include <algorithm>
+#include <fmt/format.h>
+
+namespace gradc::runtime {
+
+Result<TrainRun> TrainRun::create(Model& model, size_t index, const std::string& optimizer) {
+  TrainRun run;
+  run.source = model.program()->trains()->Get(uint32_t(index));
+  run.batch = run.source->batch();
+  run.chunk = run.source->chunk() > 0 ? run.source->chunk() : run.batch;
+  bool found = optimizer.empty();
+  std::vector<std::string> names;
+  for (uint32_t s = 0; s < size(run.source->step_list()); ++s) {
+    StepRun step;
+    step.source = run.source->step_list()->Get(s);
+    for (uint32_t o = 0; o < size(step.source->optimizers()); ++o) {
+      const program::Optimizer* candidate = step.source->optimizers()->Get(o);
+      std::string name = text(candidate->name());
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+      if (!step.optimizer) step.optimizer = candidate;
+      if (name == optimizer) step.optimizer = candidate, found = true;
+    }
+    if (!step.optimizer) return Error{GRADC_INTERNAL, fmt::format("train step '{}' has no optimizer", text(step.source->name()))};
+    step.step = model.entry(step.optimizer->step());
+    step.apply = model.entry(step.optimizer->apply());
+    if (!step.step) return Error{GRADC_INTERNAL, fmt::format("no entry is called '{}'", text(step.optimizer->step()))};
+    for (Hyper& hyper : model.hypers)
+      if (hyper.owner == step.optimizer && !hyper.name.empty() && hyper.name == text(step.optimizer->lr())) step.lr = &hyper;
+    if (int64_t rows = compiled_rows(*step.step)) run.chunk = rows;
+    run.steps.push_back(step);
+  }
+  if (!found) return Error{GRADC_UNKNOWN_NAME, fmt::format("no optimizer is called '{}' here{}", optimizer, suggestion(optimizer, names))};
+  return run;
+}
+
+std::vector<const program::Optimizer*> TrainRun::chosen() const {
+  std::vector<const program::Optimizer*> optimizers;
+  for (const StepRun& step : steps) optimizers.push_back(step.optimizer);
+  return optimizers;
+}
+
+static double number(const Port& port) { return read_number(port.type.element, port.data); }
+
+static void clear_accumulators(Model& model) {
+  for (Variable& variable : model.variables)
+    if (variable.kind == program::VariableKind::accumulator) std::memset(variable.data, 0, variable.bytes);
+}
+
+Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, RowSource& source, int64_t base, int64_t rows) {
+  model.scalars.step = step.executions;
+  model.scalars.t = double(step.updates + 1);
+  model.scalars.T = double(step.planned);
+  double sum = 0;
+  const Port* loss = step.step->output("loss");
+  int64_t chunk = step.apply ? train.chunk : rows;
+  for (int64_t first = 0; first < rows || first == 0; first += std::max<int64_t>(chunk, 1)) {
+    int64_t valid = std::min(chunk, rows - first);
+    model.scalars.row = base + first;
+    model.scalars.valid = valid;
+    source.fill(*step.step, first, valid);
+    if (!model.run(*step.step)) {
+      std::string where = model.explain_not_finite(*step.step, [&] { source.fill(*step.step, first, valid); });
+      clear_accumulators(model);
+      return Error{GRADC_NOT_FINITE, fmt::format("the loss is {} in step {}: {}", loss ? number(*loss) : 0, step.executions + 1, where)};
+    }
+    if (loss) sum += number(*loss) * double(valid);
+  }
+  StepResult result{rows > 0 ? sum / double(rows) : loss ? number(*loss) : 0};
+  const Entry* last = step.step;
+  if (step.apply) {
+    last = step.apply;
+    model.scalars.count = double(rows);
+    model.scalars.row = base;
+    model.scalars.valid = rows;
+    if (!model.run(*step.apply)) {
+      clear_accumulators(model);
+      return Error{GRADC_NOT_FINITE, fmt::format("the loss is not finite in step {}", step.executions + 1)};
+    }
+    if (const Port* total = step.apply->output("loss")) result.loss = number(*total);
+  }
+  if (const Port* lr = last->output("lr")) result.lr = number(*lr), result.has_lr = true;
+  else if (step.lr) result.lr = step.lr->value, result.has_lr = true;
+  if (const Port* norm = last->output("grad_norm")) result.grad_norm = number(*norm), result.has_grad_norm = true;
+  ++step.executions;
+  ++step.updates;
+  return result;
+}
+
+}  // namespace gradc::runtime

@@ -1,0 +1,43 @@
+// One execution of a train step: fill, run, perhaps in chunks that are accumulated and applied. Shared by the training loop, `bench` and the
+// C interface.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "runtime/batch.h"
+#include "runtime/model.h"
+
+namespace gradc::runtime {
+
+/// A train step with the optimizer chosen for it.
+struct StepRun {
+  const program::TrainStep* source = nullptr;
+  const program::Optimizer* optimizer = nullptr;
+  Entry* step = nullptr;
+  Entry* apply = nullptr;     // null: `step` updates by itself
+  Hyper* lr = nullptr;
+  int64_t executions = 0, updates = 0;
+  int64_t planned = 1;        // executions: T
+};
+
+/// A train block with its steps, ready to run.
+struct TrainRun {
+  const program::Train* source = nullptr;
+  std::vector<StepRun> steps;
+  int64_t batch = 0;          // 0: all
+  int64_t chunk = 0;
+
+  /// Steps of program.trains[index]; optimizer "": the first that each step names.
+  static Result<TrainRun> create(Model& model, size_t index, const std::string& optimizer);
+  std::vector<const program::Optimizer*> chosen() const;
+};
+
+struct StepResult {
+  double loss = 0, lr = 0, grad_norm = 0;
+  bool has_lr = false, has_grad_norm = false;
+};
+
+/// Runs the step on `rows` rows; the first is number `base` of its epoch. If the loss is not finite, nothing is updated and the error says where it comes from.
+Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, RowSource& source, int64_t base, int64_t rows);
+
+}  // namespace gradc::runtime
