@@ -98,7 +98,8 @@ static int run_command_line(const gradc_image* image, int argc, const char* cons
       fmt::print(stderr, "{}", app.help());
       return 2;
     }
-    fmt::print(stderr, "error: {}\n", error.what());
+    if (app.get_subcommands().empty() && argv[1][0] != '-') fmt::print(stderr, "error: '{}' is no command{}\n", argv[1], option_hint(app, {argv[1]}));
+    else fmt::print(stderr, "error: {}\n", error.what());
     return 2;
   }
   for (size_t i = 0; i < std::size(commands); ++i) {

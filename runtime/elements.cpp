@@ -44,7 +44,7 @@ static size_t distance(std::string_view a, std::string_view b) {
 
 std::string nearest(std::string_view name, const std::vector<std::string>& names) {
   std::string best;
-  size_t least = std::max<size_t>(1, name.size() / 3) + 1;
+  size_t least = std::max<size_t>(2, name.size() / 3) + 1;
   for (const std::string& candidate : names) {
     size_t d = distance(name, candidate);
     if (d < least) least = d, best = candidate;

@@ -78,7 +78,7 @@ void Progress::draw(const StepEnd& now) {
   double working = seconds_since(begin_) - validation_seconds_, done = double(now.step - first_cycle_);
   std::string left = duration_text(done > 0 ? working / done * double(block_.cycles - now.step) : 0);
   std::string head = " " + position(now.epoch, now.step) + " ";
-  std::string loss = fmt::format("  loss {:.4f}", now.mean_loss);
+  std::string loss = fmt::format("  loss {:<9.4g}", now.mean_loss);
   std::string rate = block_.samples_per_cycle > 0 ? fmt::format("  {} samples/s", short_number(done * double(block_.samples_per_cycle) / working))
                                                   : fmt::format("  {} steps/s", short_number(done / working));
   std::string time = "  " + left + " left";
@@ -115,10 +115,10 @@ void Progress::epoch(const EpochEnd& end) {
   double seconds = seconds_since(epoch_begin_);
   if (!end.validation.empty()) validation_seconds_ += seconds_since(validation_begin_);
   double samples = double(end.step - epoch_cycle_) * double(block_.samples_per_cycle);
-  std::string line = fmt::format(" {}  loss {:.4f}", position(end.epoch, end.step), end.loss);
+  std::string line = fmt::format(" {}  loss {:<9.4g}", position(end.epoch, end.step), end.loss);
   if (!end.validation.empty()) {
-    line += fmt::format("  val loss {:.4f}", end.validation[0].second);
-    for (size_t i = 1; i < end.validation.size(); ++i) line += fmt::format("  {} {:.4g}", end.validation[i].first, end.validation[i].second);
+    line += fmt::format("  val loss {:<9.4g}", end.validation[0].second);
+    for (size_t i = 1; i < end.validation.size(); ++i) line += fmt::format("  {} {:<9.4g}", end.validation[i].first, end.validation[i].second);
   }
   line += "  " + duration_text(seconds);
   if (samples > 0) line += fmt::format("  {} samples/s", short_number(samples / seconds));

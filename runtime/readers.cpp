@@ -37,7 +37,7 @@ static bool fits(Number from, ElementType to) {
 }
 
 static double read(Number from, const uint8_t* at, bool swap) {
-  uint8_t bytes[8];
+  uint8_t bytes[8] = {};
   size_t size = number_infos[size_t(from)].bytes;
   for (size_t i = 0; i < size; ++i) bytes[i] = at[swap ? size - 1 - i : i];
   switch (from) {
