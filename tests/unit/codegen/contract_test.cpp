@@ -1,53 +1,46 @@
 // Contract kernels against the reference evaluation: every kind of spec, odd sizes, every target that this machine runs, and
 // the same bits however the units are split.
-#include "codegen/contract.h"
-
+#include <catch2/catch.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
 #include "codegen/contract_plan.h"
-#include "codegen/target.h"
-#include "ir/builder.h"
+#include "ir/evaluate.h"
 #include "ir/text.h"
-#include "tests/unit/codegen/kernel_runner.h"
+#include "kernel_harness.h"
 
 using namespace gradc;
 using namespace gradc::codegen;
-using gradc::testing::CompiledKernel;
+using namespace gradc::codegen::test;
 using ir::Attr, ir::Builder, ir::ElementType, ir::Kernel, ir::Op, ir::Shape, ir::Value;
 
 namespace {
-std::vector<Target> targets() {
-  std::vector<Target> result;
-  for (const char* name : {"avx512", "avx2", "baseline"})
-    if (Target target = *named_target(name); host_runs(target)) result.push_back(target);
-  return result;
+using Epilogue = std::function<std::vector<Value>(Builder&, Value)>;
+
+Kernel finish_contract(ir::Function body, Value hero, int64_t outer, const std::vector<Value>& results, std::vector<int> in_place = {}) {
+  Shape domain = body.type(hero).shape;
+  Kernel kernel = finish(ir::Form::contract, std::move(body), domain, outer, results, std::move(in_place));
+  kernel.hero = hero;
+  return kernel;
 }
 
-void set_schedule(Kernel& kernel, int64_t outer) {
-  kernel.form = ir::Form::contract;
-  kernel.domain = kernel.body.type(kernel.hero).shape;
-  kernel.outer = outer;
-  kernel.units = 1;
-  for (int64_t i = 0; i < outer; ++i) kernel.units *= kernel.domain[i];
-}
-
-using Epilogue = std::function<Value(Builder&, Value)>;
-
-Kernel contract_kernel(const std::string& spec, const std::map<char, int64_t>& extents, int64_t outer, ElementType element = ElementType::f32, const Epilogue& epilogue = {}) {
+Kernel contract_kernel(const std::string& spec, const std::map<char, int64_t>& extents, int64_t outer, ElementType element = ElementType::f32, const Epilogue& epilogue = {}, std::vector<int> in_place = {}) {
   auto parsed = std::get<ir::ContractSpec>(ir::ContractSpec::parse(spec));
   auto shape_of = [&](const std::string& letters) {
     Shape shape;
     for (char c : letters) shape.push_back(extents.at(c));
     return shape;
   };
-  Kernel kernel;
-  Builder build(kernel.body);
+  ir::Function body;
+  Builder build(body);
   Value a = build.input("a0", {element, shape_of(parsed.a)}), b = build.input("a1", {element, shape_of(parsed.b)});
-  kernel.hero = build.contract(spec, a, b);
-  kernel.body.results = {{"r0", epilogue ? epilogue(build, kernel.hero) : kernel.hero, false}};
-  set_schedule(kernel, outer);
-  return kernel;
+  Value hero = build.contract(spec, a, b);
+  std::vector<Value> results = epilogue ? epilogue(build, hero) : std::vector<Value>{hero};
+  return finish_contract(std::move(body), hero, outer, results, in_place);
 }
 
 int64_t reduced_size(const Kernel& kernel) {
@@ -71,27 +64,30 @@ std::vector<int64_t> random_cuts(int64_t units, std::mt19937& random) {
 
 void check(const Kernel& kernel, std::mt19937& random, const std::vector<Target>& on = targets(), double tolerance = 1) {
   INFO(ir::print(kernel.body) << "outer " << kernel.outer << ", units " << kernel.units);
-  auto inputs = testing::random_inputs(kernel, random);
-  auto expected = ir::evaluate(kernel.body, inputs);
+  auto inputs = random_inputs(kernel, static_cast<uint32_t>(random()), -1, 1);
+  ir::Bindings bindings;
+  for (size_t i = 0; i < inputs.size(); ++i) bindings[fmt::format("a{}", i)] = inputs[i];
+  ir::Bindings expected = ir::evaluate(kernel.body, bindings);
   ElementType element = kernel.body.type(kernel.hero).element;
-  double unit = element == ElementType::f64 ? 1e-15 : 3e-7;
+  double unit = (element == ElementType::f64 ? 1e-15 : 3e-7) * static_cast<double>(10 + reduced_size(kernel));
   for (const Target& target : on) {
     INFO(target.name);
-    CompiledKernel compiled;
-    compiled.scratch = contract_scratch_bytes(kernel, target);
-    testing::compile(compiled, kernel, target, [](auto&... arguments) { emit_contract(arguments...); });
-    auto whole = testing::run(kernel, compiled, inputs, {});
-    for (auto& [name, value] : expected) {
-      double difference = testing::largest_difference(whole.at(name), value);
-      INFO(name << " differs by " << difference);
-      double largest = 1;
-      for (double x : value.numbers()) largest = std::max(largest, std::abs(x));
-      CHECK(difference <= tolerance * unit * largest * static_cast<double>(10 + reduced_size(kernel)));
+    Compiled compiled(kernel, target);
+    auto whole = compiled.run(inputs);
+    for (size_t r = 0; r < whole.size(); ++r) {
+      const ir::Tensor& value = expected.at(fmt::format("r{}", r));
+      double largest = 1, difference = 0;
+      for (int64_t i = 0; i < value.size(); ++i) {
+        largest = std::max(largest, std::abs(value.at(i)));
+        if (double off = std::abs(value.at(i) - whole[r].at(i)); off > difference || std::isnan(off)) difference = off;
+      }
+      INFO("result " << r << " differs by " << difference);
+      CHECK(difference <= tolerance * unit * largest);
     }
     for (int round = 0; round < 2; ++round) {
       auto cuts = random_cuts(kernel.units, random);
       INFO("cut at " << fmt::format("{}", cuts));
-      CHECK(testing::run(kernel, compiled, inputs, cuts) == whole);
+      CHECK(compiled.run(inputs, cuts) == whole);
     }
   }
 }
@@ -107,25 +103,20 @@ TEST_CASE("matrix products of many sizes", "[contract]") {
 TEST_CASE("every number of rows gives the same bits as single rows", "[contract]") {
   std::mt19937 random(2);
   Kernel kernel = contract_kernel("mk,kn->mn", {{'m', 100}, {'n', 40}, {'k', 37}}, 1);
-  auto inputs = testing::random_inputs(kernel, random);
+  auto inputs = random_inputs(kernel, 1, -1, 1);
+  // A batch of one is a kernel of its own.
+  Kernel alone = contract_kernel("mk,kn->mn", {{'m', 1}, {'n', 40}, {'k', 37}}, 1);
+  ir::Tensor first(alone.body.nodes[0].type);
+  std::memcpy(first.bytes().data(), inputs[0].bytes().data(), first.bytes().size());
   for (const Target& target : targets()) {
     INFO(target.name);
-    CompiledKernel compiled;
-    compiled.scratch = contract_scratch_bytes(kernel, target);
-    testing::compile(compiled, kernel, target, [](auto&... arguments) { emit_contract(arguments...); });
+    Compiled compiled(kernel, target);
     std::vector<int64_t> single;
     for (int64_t i = 1; i < 100; ++i) single.push_back(i);
-    auto expected = testing::run(kernel, compiled, inputs, single);
-    for (int64_t height = 2; height < 60; ++height) CHECK(testing::run(kernel, compiled, inputs, {height, 99 - height % 7}) == expected);
-    // A batch of one is a kernel of its own.
-    Kernel alone = contract_kernel("mk,kn->mn", {{'m', 1}, {'n', 40}, {'k', 37}}, 1);
-    CompiledKernel row;
-    row.scratch = contract_scratch_bytes(alone, target);
-    testing::compile(row, alone, target, [](auto&... arguments) { emit_contract(arguments...); });
-    ir::Tensor first(alone.body.nodes[0].type);
-    std::memcpy(first.bytes().data(), inputs.at("a0").bytes().data(), first.bytes().size());
-    auto result = testing::run(alone, row, {{"a0", first}, {"a1", inputs.at("a1")}}, {});
-    CHECK(std::memcmp(result.at("r0").bytes().data(), expected.at("r0").bytes().data(), 40 * 4) == 0);
+    auto expected = compiled.run(inputs, single);
+    for (int64_t height = 2; height < 60; ++height) CHECK(compiled.run(inputs, {height, 99 - height % 7}) == expected);
+    auto row = Compiled(alone, target).run({first, inputs[1]});
+    CHECK(std::memcmp(row[0].bytes().data(), expected[0].bytes().data(), row[0].bytes().size()) == 0);
   }
 }
 
@@ -268,27 +259,59 @@ Kernel random_kernel(std::mt19937& random) {
     for (char c : list) shape.push_back(extents.at(c));
     return shape;
   };
-  Kernel kernel;
-  Builder build(kernel.body);
+  ir::Function body;
+  Builder build(body);
   ElementType element = pick(0, 4) ? ElementType::f32 : ElementType::f64;
   RandomViews views(build, random);
   Value a = views.operand(shape_of(spec.a), element), b = views.operand(shape_of(spec.b), element);
-  kernel.hero = build.contract(spec.text(), a, b);
-  Value result = kernel.hero;
+  Value hero = build.contract(spec.text(), a, b), result = hero;
+  std::vector<Value> results;
   if (pick(0, 1)) {   // a bias, an activation, another result
     Value bias = views.operand(build.type(result).shape, element);
     result = build.make(Op::add, {result, bias});
     if (pick(0, 1)) result = build.make(Op::max, {result, build.like(0, result)});
-    if (pick(0, 1)) kernel.body.results.push_back({"r0", build.make(Op::mul, {result, bias}), false});
+    if (pick(0, 1)) results.push_back(build.make(Op::mul, {result, bias}));
   }
-  kernel.body.results.push_back({"r" + std::to_string(kernel.body.results.size()), result, false});
-  set_schedule(kernel, pick(0, static_cast<int>(spec.result.size())));
-  return kernel;
+  results.push_back(result);
+  return finish_contract(std::move(body), hero, pick(0, static_cast<int>(spec.result.size())), results);
 }
 }  // namespace
 
 TEST_CASE("random contracts of random views", "[contract]") {
-  std::mt19937 random(getenv("SEED") ? atoi(getenv("SEED")) : 6);
+  std::mt19937 random(6);
   auto all = targets();
-  for (int round = 0; round < (getenv("ROUNDS") ? atoi(getenv("ROUNDS")) : 150); ++round) check(random_kernel(random), random, {all[round % all.size()]}, 20);
+  for (int round = 0; round < 150; ++round) check(random_kernel(random), random, {all[round % all.size()]}, 20);
+}
+
+namespace {
+// Adam on the weight gradient: w, m and v are read and written at the element that the tile computes.
+std::vector<Value> adam(Builder& b, Value gradient) {
+  ir::Type type = b.type(gradient), scalar{type.element, {}};
+  Value w = b.input("a2", type), m = b.input("a3", type), v = b.input("a4", type), rate = b.broadcast_to(b.input("a5", scalar), type.shape);
+  auto mix = [&](double keep, Value old, Value fresh) { return b.make(Op::add, {b.make(Op::mul, {b.like(keep, old), old}), b.make(Op::mul, {b.like(1 - keep, fresh), fresh})}); };
+  Value next_m = mix(0.9, m, gradient), next_v = mix(0.999, v, b.make(Op::mul, {gradient, gradient}));
+  Value root = b.make(Op::sqrt, {b.make(Op::max, {next_v, b.like(0, next_v)})});
+  Value step = b.make(Op::div, {b.make(Op::mul, {rate, next_m}), b.make(Op::add, {root, b.like(1e-3, root)})});
+  return {b.make(Op::sub, {w, step}), next_m, next_v};
+}
+
+std::vector<Value> dense_layer(Builder& b, Value product, Op activation) {
+  Shape shape = b.type(product).shape;
+  Value bias = b.broadcast(b.input("a2", {b.type(product).element, {shape.back()}}), shape, {static_cast<int64_t>(shape.size()) - 1});
+  return {b.make(activation, {b.make(Op::add, {product, bias})})};
+}
+}  // namespace
+
+TEST_CASE("epilogues: layers, masks of derivatives, updates in place", "[contract]") {
+  std::mt19937 random(7);
+  for (auto [m, n, k] : {std::array{32, 48, 20}, {45, 10, 33}, {3, 70, 8}, {100, 21, 12}}) {
+    std::map<char, int64_t> e = {{'m', m}, {'n', n}, {'k', k}};
+    for (Op activation : {Op::tanh, Op::sigmoid, Op::exp, Op::erf})
+      check(contract_kernel("mk,kn->mn", e, 1, ElementType::f32, [&](Builder& b, Value x) { return dense_layer(b, x, activation); }), random, targets(), 4);
+    check(contract_kernel("km,kn->mn", e, 1, ElementType::f32, adam, {2, 3, 4}), random, targets(), 40);
+    check(contract_kernel("mk,nk->mn", e, 1, ElementType::f32, [](Builder& b, Value x) {
+            Value y = b.input("a2", b.type(x));
+            return std::vector<Value>{b.make(Op::select, {b.make(Op::gt, {y, b.like(0, y)}), x, b.like(0, x)})};
+          }), random);
+  }
 }

@@ -7,10 +7,8 @@
 #include <cstring>
 
 #include "codegen/emit.h"
-#include "codegen/llvm_module.h"
 #include "ir/evaluate.h"
 #include "ir/text.h"
-#include "runtime/image.h"
 
 namespace gradc::codegen::test {
 namespace {
@@ -60,11 +58,13 @@ std::vector<Target> targets() {
   return all;
 }
 
-std::vector<ir::Tensor> run(const ir::Kernel& kernel, const std::vector<ir::Tensor>& inputs, const Target& target) {
+Compiled::Compiled(const ir::Kernel& kernel, const Target& target) : kernel_(kernel), scratch_bytes_(scratch_bytes(kernel, target)) {
   LlvmModule module = build(kernel, target);
-  Jit jit;
-  jit.add(emit_object(*module, target));
-  auto function = jit.lookup<gradc_kernel>("kernel");
+  jit_.add(emit_object(*module, target));
+  function_ = jit_.lookup<gradc_kernel>("kernel");
+}
+
+std::vector<ir::Tensor> Compiled::run(const std::vector<ir::Tensor>& inputs, std::vector<int64_t> cuts) const {
   std::vector<Buffer> buffers;
   std::vector<char*> args;
   for (const ir::Tensor& input : inputs) {
@@ -72,24 +72,34 @@ std::vector<ir::Tensor> run(const ir::Kernel& kernel, const std::vector<ir::Tens
     std::memcpy(buffers.back().data, input.bytes().data(), input.bytes().size());
     args.push_back(buffers.back().data);
   }
-  for (size_t r = 0; r < kernel.body.results.size(); ++r) {
-    if (!kernel.in_place.empty() && kernel.in_place[r] >= 0) {
-      args.push_back(args[kernel.in_place[r]]);
+  const auto& outputs = kernel_.body.results;
+  for (size_t r = 0; r < outputs.size(); ++r) {
+    if (!kernel_.in_place.empty() && kernel_.in_place[r] >= 0) {
+      args.push_back(args[kernel_.in_place[r]]);
     } else {
-      buffers.emplace_back(kernel.body.type(kernel.body.results[r].value).bytes());
+      buffers.emplace_back(kernel_.body.type(outputs[r].value).bytes());
       args.push_back(buffers.back().data);
     }
   }
-  Buffer scratch(scratch_bytes(kernel, target) + 64);
-  int64_t middle = kernel.units / 3;
-  if (middle > 0) function(args.data(), 0, middle, scratch.data);
-  function(args.data(), middle, kernel.units, scratch.data);
+  Buffer scratch(scratch_bytes_);
+  std::memset(scratch.data, 0xff, scratch_bytes_);   // NaNs: nobody may count on what scratch holds
+  cuts.push_back(kernel_.units);
+  int64_t begin = 0;
+  for (int64_t end : cuts) {
+    function_(args.data(), begin, end, scratch.data);
+    begin = end;
+  }
   std::vector<ir::Tensor> results;
-  for (size_t r = 0; r < kernel.body.results.size(); ++r) {
-    results.emplace_back(kernel.body.type(kernel.body.results[r].value));
+  for (size_t r = 0; r < outputs.size(); ++r) {
+    results.emplace_back(kernel_.body.type(outputs[r].value));
     std::memcpy(results.back().bytes().data(), args[inputs.size() + r], results.back().bytes().size());
   }
   return results;
+}
+
+std::vector<ir::Tensor> run(const ir::Kernel& kernel, const std::vector<ir::Tensor>& inputs, const Target& target) {
+  int64_t middle = kernel.units / 3;
+  return Compiled(kernel, target).run(inputs, middle > 0 ? std::vector<int64_t>{middle} : std::vector<int64_t>{});
 }
 
 std::string assembly(const ir::Kernel& kernel, const Target& target) {

@@ -4,18 +4,33 @@
 #include <string>
 #include <vector>
 
+#include "codegen/llvm_module.h"
 #include "codegen/target.h"
 #include "ir/builder.h"
 #include "ir/kernel.h"
 #include "ir/tensor.h"
+#include "runtime/image.h"
 
 namespace gradc::codegen::test {
 
 /// The targets that this machine runs.
 std::vector<Target> targets();
 
-/// The body's results, computed by native code in two calls that share the units. Buffers end (up to their 64-byte padding) at
-/// a page that must not be touched.
+/// A kernel's native code.
+class Compiled {
+ public:
+  Compiled(const ir::Kernel&, const Target&);
+  /// The body's results, computed in calls for the units up to the first cut, up to the second, ..., up to the last unit. Buffers end
+  /// (up to their 64-byte padding) at a page that must not be touched.
+  std::vector<ir::Tensor> run(const std::vector<ir::Tensor>& inputs, std::vector<int64_t> cuts = {}) const;
+
+ private:
+  ir::Kernel kernel_;
+  Jit jit_;
+  gradc_kernel function_;
+  int64_t scratch_bytes_;
+};
+/// Compiles and runs in two calls.
 std::vector<ir::Tensor> run(const ir::Kernel&, const std::vector<ir::Tensor>& inputs, const Target&);
 std::string assembly(const ir::Kernel&, const Target&);
 
