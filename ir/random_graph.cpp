@@ -208,7 +208,7 @@ class Generator {
     for (Value v : pool_)
       if (accept(v)) found.push_back(v);
     if (found.empty()) return {};
-    size_t back = std::min(random_.below(found.size()), random_.below(found.size()));
+    size_t back = std::min({random_.below(found.size()), random_.below(found.size()), random_.below(found.size())});
     return found[found.size() - 1 - back];
   }
   Value pick_float() {
@@ -709,7 +709,7 @@ class Generator {
       if (!is_source(f_[v].op) && (uses[v.id] == 0 || random_.chance(10))) candidates.push_back(v);
     if (candidates.empty()) candidates.push_back(pool_.back());
     random_.shuffle(candidates);
-    candidates.resize(std::min<size_t>(candidates.size(), static_cast<size_t>(random_.between(1, 5))));
+    candidates.resize(std::min<size_t>(candidates.size(), static_cast<size_t>(random_.between(2, 8))));
     for (Value v : candidates) {
       std::string name = fmt::format("r{}", f_.results.size());
       graph.tolerance[name] = known(v).error;
