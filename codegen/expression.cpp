@@ -18,7 +18,19 @@ using ir::Op;
 constexpr int64_t straight_limit = 16;
 }  // namespace
 
-Expression::Expression(Frame& frame, IndexSpace& space, int lanes) : frame(frame), space(space), b(frame.builder), lanes(lanes) { open(); }
+Expression::Expression(Frame& frame, IndexSpace& space, int lanes) : frame(frame), space(space), b(frame.builder), lanes(lanes) {
+  open();
+  for (const ir::Node& node : frame.kernel.body.nodes) {
+    bool needs = ir::is_reduce(node.op) || node.op == Op::contract;
+    for (ir::Value operand : node.operands) needs = needs || needs_provided_[operand.id];
+    needs_provided_.push_back(needs);
+  }
+}
+
+// What depends on no loop: scalars such as a schedule's value. Its operands are of this kind too.
+bool Expression::once(ir::Value v, const IndexVector& at) const {
+  return guards_.empty() && !needs_provided_[v.id] && std::all_of(at.begin(), at.end(), [](const Index& i) { return i.is_constant(); });
+}
 
 void Expression::bind(const Index& variable, LlvmValue value) { bindings_[variable_of(variable)] = {value, false}; }
 void Expression::bind_lanes(const Index& variable, LlvmValue value) {
@@ -46,9 +58,12 @@ LlvmValue Expression::emit(ir::Value v, const IndexVector& at) {
     if (!guards_.empty())
       if (auto found = scope->values.find(free); found != scope->values.end()) return found->second;
   }
-  LlvmValue value = emit_new(v, at);
-  scopes_.back().values[key] = value;
-  return value;
+  if (once(v, at)) {
+    LlvmBuilder::InsertPointGuard guard(b);
+    b.SetInsertPoint(frame.function->getEntryBlock().getTerminator());
+    return scopes_.front().values[key] = emit_new(v, at);
+  }
+  return scopes_.back().values[key] = emit_new(v, at);
 }
 
 LlvmValue Expression::emit_new(ir::Value v, const IndexVector& at) {

@@ -70,6 +70,7 @@ class Expression {
   };
 
   LlvmValue emit_new(ir::Value, const IndexVector& at);
+  bool once(ir::Value, const IndexVector& at) const;   // can be computed at the function's entry
   LlvmValue emit_view(const ir::Node&, const IndexVector& at);
   LlvmValue emit_guarded(const Access&, ir::Value operand, LlvmValue outside);
   LlvmValue emit_reduce(const ir::Node&, const IndexVector& at);
@@ -93,6 +94,7 @@ class Expression {
   std::vector<Guard> guards_;   // what holds for the value being emitted, sorted
   LlvmValue mask_ = nullptr;
   std::map<const ir::Node*, Buffer> literals_;
+  std::vector<bool> needs_provided_;   // per node: a reduction or a hero is below it
 };
 
 /// Opens a scope while it lives.

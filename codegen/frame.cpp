@@ -91,6 +91,10 @@ Frame::Frame(const ir::Kernel& kernel, const std::string& symbol, llvm::Module& 
   }
   for (Buffer* b : all)   // from here on as the list that instructions carry
     b->scope = llvm::MDNode::get(context, {b->scope});
+
+  auto* start = llvm::BasicBlock::Create(context, "start", function);
+  builder.CreateBr(start);
+  builder.SetInsertPoint(start);
 }
 
 const Buffer& Frame::input(ir::Value node) const { return inputs[input_number(kernel.body[node])]; }

@@ -1,6 +1,7 @@
 // One function per map of ops.def, named like it; the table is expanded from the list, so that a missing one does not compile.
 #include "codegen/map_ops.h"
 
+#include <llvm/Analysis/VectorUtils.h>
 #include <llvm/IR/Constants.h>
 
 #include <cmath>
@@ -70,7 +71,13 @@ LlvmValue cast(Map& m) { return emit_cast(m.b, m.x[0], m.from, m.node.type.eleme
 LlvmValue add(Map& m) { return m.floating() ? m.b.CreateFAdd(m.x[0], m.x[1]) : m.b.CreateAdd(m.x[0], m.x[1]); }
 LlvmValue sub(Map& m) { return m.floating() ? m.b.CreateFSub(m.x[0], m.x[1]) : m.b.CreateSub(m.x[0], m.x[1]); }
 LlvmValue mul(Map& m) { return m.floating() ? m.b.CreateFMul(m.x[0], m.x[1]) : m.b.CreateMul(m.x[0], m.x[1]); }
-LlvmValue div(Map& m) { return m.b.CreateFDiv(m.x[0], m.x[1]); }
+// A divisor that is the same in all lanes becomes a reciprocal (float contract of ops.def).
+LlvmValue div(Map& m) {
+  LlvmValue repeated = llvm::getSplatValue(m.x[1]);
+  if (!repeated || llvm::isa<llvm::Constant>(m.x[1])) return m.b.CreateFDiv(m.x[0], m.x[1]);
+  LlvmValue reciprocal = m.b.CreateFDiv(llvm::ConstantFP::get(repeated->getType(), 1), repeated);
+  return m.b.CreateFMul(m.x[0], splat(m.b, reciprocal, llvm::cast<llvm::FixedVectorType>(m.x[0]->getType())->getNumElements()));
+}
 
 // Division traps on 0 and on the most negative number by -1: both divisors are replaced. x idiv 0 = 0, x rem 0 = x.
 LlvmValue idiv(Map& m) {
@@ -92,13 +99,12 @@ LlvmValue rem(Map& m) {
   return b.CreateFSub(m.x[0], b.CreateFMul(m.x[1], b.CreateUnaryIntrinsic(llvm::Intrinsic::floor, b.CreateFDiv(m.x[0], m.x[1]))));
 }
 
-// The instructions give the second operand if either is NaN: a known number goes first, then that is all. Otherwise a NaN in the first is
-// put back.
+// The instructions give the second operand if either is NaN: a known number goes first, then one is all. Otherwise `maximum` puts back
+// a NaN in the first.
 LlvmValue extreme(LlvmBuilder& b, LlvmValue x, LlvmValue y, CmpInst::Predicate better) {
   if (llvm::isa<llvm::Constant>(y)) std::swap(x, y);
-  LlvmValue chosen = b.CreateSelect(b.CreateFCmp(better, x, y), x, y);
-  if (llvm::isa<llvm::Constant>(x)) return chosen;
-  return b.CreateSelect(b.CreateFCmpUNO(x, x), x, chosen);
+  if (llvm::isa<llvm::Constant>(x)) return b.CreateSelect(b.CreateFCmp(better, x, y), x, y);
+  return b.CreateBinaryIntrinsic(better == CmpInst::FCMP_OGT ? llvm::Intrinsic::maximum : llvm::Intrinsic::minimum, x, y);
 }
 LlvmValue max(Map& m) {
   if (m.floating()) return extreme(m.b, m.x[0], m.x[1], CmpInst::FCMP_OGT);

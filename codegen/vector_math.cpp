@@ -2,6 +2,7 @@
 // subtract exactly are split so that it works without fused multiply-add as well (Cody and Waite).
 #include "codegen/vector_math.h"
 
+#include <llvm/IR/IntrinsicsX86.h>
 #include <llvm/IR/Module.h>
 
 #include <bit>
@@ -81,9 +82,21 @@ LlvmValue VectorMath::exp(LlvmValue x) {
   LlvmValue p = polynomial(r, {0.49999993050190067, 0.1666651478620644, 0.04166845689268411, 0.008369419309040858, 0.001381313956866426});
   p = fma(b.CreateFMul(r, r), p, r);
   p = b.CreateFAdd(p, constant(x, 1));
+  if (LlvmValue scaled = scale(p, n)) return scaled;
   LlvmValue whole = b.CreateSub(bits(shifted), bits(magic));
   LlvmValue half = b.CreateAShr(whole, integer(x, 1));
   return b.CreateFMul(b.CreateFMul(p, power_of_two(half, x)), power_of_two(b.CreateSub(whole, half), x));
+}
+
+// p * 2^n in one instruction where there is one; it rounds once, as the two products do.
+LlvmValue VectorMath::scale(LlvmValue p, LlvmValue n) {
+  auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(p->getType());
+  if (!target.avx512 || !vector) return nullptr;
+  unsigned lanes = vector->getNumElements();
+  if (lanes == 16) return b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_512, {}, {p, n, p, b.getInt16(0xffff), b.getInt32(4)});   // 4: round as the thread does
+  if (lanes == 8) return b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_256, {}, {p, n, p, b.getInt8(0xff)});
+  if (lanes == 4) return b.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_128, {}, {p, n, p, b.getInt8(0xff)});
+  return nullptr;
 }
 
 LlvmValue VectorMath::exp_f64(LlvmValue x) { return libm("exp", {x}); }
@@ -135,13 +148,13 @@ LlvmValue VectorMath::tanh(LlvmValue x) {
   return b.CreateSelect(b.CreateFCmpOLT(size, constant(x, 0.625)), small, large);
 }
 
-// |x| < 1: x P(x^2). Beyond: 1 - e^-Q(|x|) with Q a fit of -log erfc; from 4.1 on that is 1.
+// |x| < 1: x + x P(x^2). Beyond: 1 - e^-Q(|x|) with Q a fit of -log erfc; from 4.1 on that is 1.
 LlvmValue VectorMath::erf(LlvmValue x) {
   if (is_f64(x)) return libm("erf", {x});
   LlvmValue size = intrinsic(llvm::Intrinsic::fabs, x), square = b.CreateFMul(x, x);
   // relative error 2^-29.6
-  LlvmValue small = b.CreateFMul(x, polynomial(square, {1.128379165726362, -0.3761262582182471, 0.11283585121274424, -0.02685381079182971, 0.00518832551385573, -0.0008010174551175078,
-                                                        7.853798392765994e-05}));
+  LlvmValue p = polynomial(square, {0.128379165726362, -0.3761262582182471, 0.11283585121274424, -0.02685381079182971, 0.00518832551385573, -0.0008010174551175078, 7.853798392765994e-05});
+  LlvmValue small = fma(x, p, x);
   LlvmValue edge = constant(x, 4.1);
   LlvmValue y = b.CreateSelect(b.CreateFCmpOLT(edge, size), edge, size);
   // error 2^-29.5 of erf

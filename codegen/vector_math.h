@@ -2,7 +2,7 @@
 // of our own (minimax fits, see vector_math.cpp); f64 by libm, a call a lane (schedules and gradient checks only).
 //
 // Largest errors in f32, in units of the last place of the result, over the whole range (tests/unit/codegen/vector_math_test.cpp):
-//   exp 1    log 1    log1p 2.5    tanh 2    erf 2    sigmoid 2    sin, cos 1.5    pow 1    rsqrt 1.5
+//   exp 1    log 1    log1p 2.5    tanh 2    erf 2.5    sigmoid 2.5    sin, cos 1.5    pow 1    rsqrt 1.5
 // Infinities, NaN, zeros and denormals give what IEEE 754 and libm give. Square root and division are the exact instructions.
 #pragma once
 #include "codegen/frame.h"
@@ -38,6 +38,7 @@ struct VectorMath {
   LlvmValue fma(LlvmValue a, LlvmValue x, LlvmValue c);
   LlvmValue polynomial(LlvmValue x, std::initializer_list<double> coefficients);   // lowest first
   LlvmValue power_of_two(LlvmValue n, LlvmValue like);
+  LlvmValue scale(LlvmValue p, LlvmValue n);          // null if the target has no such instruction
   LlvmValue intrinsic(unsigned id, LlvmValue x);
   LlvmValue sine(LlvmValue x, bool cosine);
   LlvmValue exp_f64(LlvmValue x);
