@@ -8,6 +8,7 @@
 
 #include "frontend/command.h"
 #include "ir/diagnostics.h"
+#include "ir/dot.h"
 #include "ir/text.h"
 
 namespace gradc::command {
@@ -35,6 +36,13 @@ bool keep_only(ir::Module& module, const std::string& name, Diagnostics& diagnos
   return true;
 }
 
-std::string show(const ir::Module& module, const std::string& format) { return ir::print(module); }
+std::optional<std::string> show(const ir::Module& module, const std::string& format, Diagnostics& diagnostics) {
+  if (format == "text") return ir::print(module);
+  if (format == "dot") return ir::dot(module);
+  ir::Svg drawing = ir::svg(ir::dot(module));
+  if (drawing.error.empty()) return std::move(drawing.text);
+  diagnostics.add(DiagnosticId::no_drawing, {}, drawing.error);
+  return std::nullopt;
+}
 
 }  // namespace gradc::command

@@ -92,7 +92,8 @@ int opt(const Options& options) {
     run_functions(*module, options.inputs, options.seed, diagnostics);
     return report(diagnostics);
   }
-  write_file(options.output, (options.format == "text" ? notes : "") + show(*module, options.format), diagnostics);
+  if (std::optional<std::string> shown = show(*module, options.format, diagnostics))
+    write_file(options.output, (options.format == "text" ? notes : "") + *shown, diagnostics);
   return report(diagnostics);
 }
 

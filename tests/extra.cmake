@@ -22,3 +22,11 @@ foreach(source ${benches})
   list(APPEND bench_programs ${name})
 endforeach()
 add_custom_target(benches DEPENDS ${bench_programs})
+
+# End to end: compile, train, predict, break. Each file is a test. They wait for the stage that makes executables.
+if(TARGET gradc AND EXISTS ${CMAKE_SOURCE_DIR}/frontend/driver.cpp)
+  foreach(name models fashion resume errors data)
+    gradc_test(e2e-${name} ${PYTHON3} -B tests/e2e/test_${name}.py)
+  endforeach()
+  gradc_test(oracle ${PYTHON3} -B tests/oracle/run)
+endif()

@@ -1,0 +1,61 @@
+"""Every shipped model does what it says it reaches."""
+import json
+import unittest
+
+from common import EndToEnd, GRADC, MODELS, log_lines
+
+
+class Models(EndToEnd):
+    def test_xor_is_learnt_whole(self):
+        program = self.build("xor")
+        for seed in (1, 2, 3):
+            self.command(program, "train", "--seed", seed, "--quiet")
+            self.assertEqual(self.command(program, "eval", "--json").json()["accuracy"], 1.0, f"seed {seed}")
+
+    def test_perceptron_separates_and(self):
+        program = self.build("perceptron")
+        self.command(program, "train", "--quiet")
+        self.assertEqual(self.command(program, "eval", "--json").json()["accuracy"], 1.0)
+
+    def test_lecture_exercise_is_exact(self):
+        program = self.build("lecture_mlp")
+        outputs = self.command(program, "predict", "--untrained", "--index", "0", "--json").json()["outputs"]
+        self.assertEqual([values[0] for values in outputs.values()], [[-1.5, 0], [0, 0], 0])
+
+    def test_lecture_exercise_learns_by_its_last_bias_alone(self):
+        # The hidden layer is dead: only b2 has a gradient, yhat - y. So after k steps b2 = 1 - 0.9^k.
+        program = self.build("lecture_mlp")
+        log = self.folder / "lecture.jsonl"
+        self.command(program, "train", "--steps", 5, "--log", log, "--no-save", "--quiet")
+        losses = [line["loss"] for line in log_lines(log) if "step" in line and "loss" in line][:5]
+        for step, loss in enumerate(losses):
+            self.assertAlmostEqual(loss, 0.5 * 0.9 ** (2 * step), places=6)
+
+    def test_every_optimizer_lowers_the_loss(self):
+        program = self.build("optimizers")
+        for name in ("gd", "sgd", "momentum", "heavy_ball", "nesterov", "adagrad", "rmsprop", "adam", "adamw"):
+            log = self.folder / f"{name}.jsonl"
+            self.command(program, "train", "--optimizer", name, "--steps", 200, "--log", log, "--no-save", "--quiet")
+            losses = [line["loss"] for line in log_lines(log) if "step" in line and "loss" in line]
+            self.assertLess(losses[199], 0.5 * losses[0], name)
+
+    def test_all_models_pass_the_gradient_check(self):
+        for model in sorted(MODELS.glob("*.grad")):
+            self.command(GRADC, "check", model, "--elements", 4)
+
+    def test_all_models_are_formatted(self):
+        self.command(GRADC, "fmt", "--check", *sorted(MODELS.glob("*.grad")))
+
+    def test_run_is_build_without_the_file(self):
+        out = self.command(GRADC, "run", MODELS / "xor.grad", "train", "--json").json()
+        self.assertEqual(out["validation"]["accuracy"], 1.0)
+        program = self.build("xor")
+        again = self.command(program, "train", "--json", "--no-save").json()
+        self.assertEqual(json.dumps(out["validation"]), json.dumps(again["validation"]))
+
+    def test_a_program_that_fails_in_memory_fails(self):
+        self.fails(GRADC, "run", MODELS / "xor.grad", "train", "--optimizer", "nothing", says="nothing")
+
+
+if __name__ == "__main__":
+    unittest.main()
