@@ -223,6 +223,7 @@ ast::ExprPtr Parser::parse_primary() {
     default: break;
   }
   Diagnostic& d = fail_expected("an expression");
+  if (t.kind == TokenKind::times && next_ > 0 && tokens_[next_ - 1].kind == TokenKind::times) d.hints.push_back("a power is written `x^2`");
   if (t.kind == TokenKind::left_brace) d.hints.push_back("a block stands after `if`, `for` or the head of a function; values are grouped with `( )` or `[ ]`");
   return invalid();
 }

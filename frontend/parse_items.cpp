@@ -82,12 +82,14 @@ void Parser::parse_item(ast::File& file) {
     std::vector<std::string> words = {"config", "data", "let", "train", "import"};
     for (const KindRow& row : function_kinds) words.emplace_back(row.word);
     const bool statement = std::find(std::begin(statements), std::end(statements), word()) != std::end(statements);
+    const std::string_view instead = foreign_word(word());
     const std::string suggestion = at(TokenKind::name) ? nearest(word(), words) : "";
     if (statement) {
       fail(DiagnosticId::misplaced_statement, span(peek()), fmt::format("`{}` cannot stand outside of a declaration", word()));
     } else {
       Diagnostic& d = fail(DiagnosticId::unexpected_token, span(peek()), fmt::format("expected a declaration, found {}", at_end() ? found() : fmt::format("`{}`", word())));
-      if (!suggestion.empty()) d.hints.push_back(fmt::format("did you mean `{}`?", suggestion));
+      if (!instead.empty()) d.hints.emplace_back(instead);
+      else if (!suggestion.empty()) d.hints.push_back(fmt::format("did you mean `{}`?", suggestion));
       else d.hints.push_back("a file consists of import, config, let, data, fn, layer, model, optimizer, schedule, train and export");
     }
     return;

@@ -35,8 +35,10 @@ ast::Block Parser::parse_block(Place place) {
 void Parser::end_statement() {
   if (panic_ || at_line_end()) return;
   const std::string_view w = word();
+  const std::string_view instead = next_ > 0 ? foreign_word(text(tokens_[next_ - 1])) : "";
   Diagnostic& d = fail_expected("the end of the statement");
-  if (w == "=") d.hints.push_back("equality is tested with `==`");
+  if (!instead.empty()) d.hints.emplace_back(instead);
+  else if (w == "=") d.hints.push_back("equality is tested with `==`");
   else if (w == "{") d.hints.push_back("a block stands after `if`, `for` or the head of a function");
   else d.hints.push_back("statements stand on lines of their own or are separated by `;`");
 }

@@ -14,6 +14,23 @@ constexpr std::string_view reserved[] = {"let", "for", "if", "else", "and", "or"
                                          "fn", "layer", "import", "export"};
 constexpr std::string_view item_words[] = {"import", "config", "data", "fn", "layer", "model", "optimizer", "schedule", "train", "export"};
 
+// Words of other languages, and what is written here instead.
+struct ForeignWord {
+  std::string_view word, instead;
+};
+constexpr ForeignWord foreign_words[] = {
+    {"return", "there is no `return`: the last expression of a block is its value"},
+    {"def", "functions are declared with `fn`"},
+    {"func", "functions are declared with `fn`"},
+    {"function", "functions are declared with `fn`"},
+    {"lambda", "a function inside of another is written `let f(x) = ...`"},
+    {"class", "what has parameters is declared with `layer` or `model`"},
+    {"var", "names are introduced with `let`"},
+    {"const", "names are introduced with `let`"},
+    {"elif", "write `else if`"},
+    {"while", "loops run when compiling: `for i in 0..n { ... }`"},
+};
+
 template <size_t N>
 bool contains(const std::string_view (&words)[N], std::string_view word) {
   return std::find(std::begin(words), std::end(words), word) != std::end(words);
@@ -25,6 +42,10 @@ bool continues(TokenKind kind) {
 #include "frontend/signs.def"
   };
   return kind != TokenKind::end && std::find(std::begin(kinds), std::end(kinds), kind) != std::end(kinds);
+}
+
+bool is_number(std::string_view s) {
+  return !s.empty() && s.find_first_not_of("0123456789 )],") == std::string_view::npos && s[0] >= '0' && s[0] <= '9';
 }
 
 std::string comment_text(std::string_view comment) {
@@ -41,6 +62,9 @@ Parser::Parser(FileId file, const Sources& sources, Diagnostics& diagnostics)
   std::string doc;
   for (const Token& t : lex(file, sources, diagnostics)) {
     if (t.kind == TokenKind::comment) {
+      if (!t.line_start && is_number(comment_text(text(t))))
+        diagnostics.add(DiagnosticId::comment_like_division, span(t), "this is a comment, not a division")
+            .hints = {"`/` divides; where the result is a dimension it must come out whole", "`idiv(a, b)` rounds towards minus infinity"};
       if (tokens_.empty()) file_doc_ += comment_text(text(t)) + "\n";
       doc.clear();
     } else if (t.kind == TokenKind::doc) {
@@ -152,6 +176,12 @@ Diagnostic& Parser::fail_expected(std::string_view what) {
   Span place = span(peek());
   if (!panic_ && peek().line_start && last_end_ > 0) place = {file_, last_end_, last_end_};   // the end of the unfinished line
   return fail(DiagnosticId::unexpected_token, place, fmt::format("expected {}, found {}", what, found()));
+}
+
+std::string_view Parser::foreign_word(std::string_view w) {
+  for (const ForeignWord& row : foreign_words)
+    if (row.word == w) return row.instead;
+  return {};
 }
 
 void Parser::close(TokenKind right, const Token& left) {

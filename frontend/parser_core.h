@@ -58,6 +58,7 @@ class Parser {
   std::string found() const;                                   // "`)`", "`foo`", "the end of the line"
   void join_left() { layout_.joins_left.insert(peek().begin); }     // the next token, when it is known to be taken
   void join_right() { layout_.joins_right.insert(peek().begin); }
+  static std::string_view foreign_word(std::string_view);      // what to write instead of `return`; "" for most words
   void close(TokenKind right, const Token& left);              // takes the partner of a bracket or fails at the missing one
   void recover_statement();
   void recover_item();
