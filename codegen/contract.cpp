@@ -120,6 +120,7 @@ void ContractEmitter::for_panels(llvm::function_ref<void(const Panel&)> visit) {
 }
 
 void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue last) {
+  bool packed = plan_.pack_b || (panel.mask && plan_.pack_masked);
   auto operands = [&](LlvmValue first_depth) {
     Operand a, b;
     if (plan_.pack_a) {
@@ -130,7 +131,7 @@ void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue l
       if (a.lane_stride) a.base = at(a.base, times(panel.lane, a.lane_stride));
     }
     a.base = at(a.base, times(first_depth, a.depth_stride));
-    if (plan_.pack_b) {
+    if (packed) {
       b = {scratch_at(plan_.b_offset), frame_.scratch, 0, panel.vectors * plan_.width, 1};
     } else {
       b = in_place(plan_.b);
@@ -140,7 +141,7 @@ void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue l
   };
   LlvmValue waiting = scratch_at(plan_.tile_offset);
   if (plan_.depth_block >= plan_.depth) {
-    if (plan_.pack_b) pack_panel(panel, number(0), number(plan_.depth));
+    if (packed) pack_panel(panel, number(0), number(plan_.depth));
     auto [a, b] = operands(number(0));
     row_tiles(first, last, [&](int height, LlvmValue row) {
       Values sums = products(panel, height, a, b, row, number(plan_.depth), zero_sums(static_cast<size_t>(height * panel.vectors)));
@@ -158,7 +159,7 @@ void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue l
   loop(number(0), times(rows, row_size), plan_.width, [&](LlvmValue i) { store(frame_.scratch, llvm::Constant::getNullValue(vector_), at(waiting, i), vector_align_); });
   loop(number(0), number(plan_.depth), plan_.depth_block, [&](LlvmValue k) {
     LlvmValue depth = minimum(number(plan_.depth_block), b_.CreateSub(number(plan_.depth), k));
-    if (plan_.pack_b) pack_panel(panel, k, depth);
+    if (packed) pack_panel(panel, k, depth);
     auto [a, b] = operands(k);
     row_tiles(first, last, [&](int height, LlvmValue row) {
       LlvmValue place = at(waiting, times(b_.CreateSub(row, first), row_size));

@@ -54,6 +54,7 @@ struct ContractPlan {
   int vectors = 1;                                   // of a full panel
   std::array<int, 3> heights = {1, 1, 1};            // of row tiles, falling; the last is 1
   bool pack_a = false, pack_b = false;               // copied to scratch first
+  bool pack_masked = false;                          // of b, panels whose last vector is masked
   int64_t depth_block = 1;                           // reduced elements that are packed at once
   int64_t a_row_stride = 1;                          // of packed a, in elements
   int64_t row_block = 1;                             // rows between which packed operands are reused

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <sstream>
 
 #include "codegen/contract_plan.h"
 #include "ir/evaluate.h"
@@ -313,5 +314,39 @@ TEST_CASE("epilogues: layers, masks of derivatives, updates in place", "[contrac
             Value y = b.input("a2", b.type(x));
             return std::vector<Value>{b.make(Op::select, {b.make(Op::gt, {y, b.like(0, y)}), x, b.like(0, x)})};
           }), random);
+  }
+}
+
+TEST_CASE("no inner loop touches the stack", "[contract]") {
+  // An innermost loop is what lies between a label and the next jump back to it, without labels between.
+  for (const Target& target : targets()) {
+    if (!target.fma) continue;
+    INFO(target.name);
+    Kernel kernel = contract_kernel("mk,kn->mn", {{'m', 56}, {'n', 32}, {'k', 128}}, 0);
+    auto plan = plan_contract(kernel, target);
+    INFO(fmt::format("{} x {}", plan.heights[0], plan.vectors));
+    if (target.avx512) CHECK((plan.heights[0] == 14 && plan.vectors == 2));
+    std::istringstream lines(assembly(kernel, target));
+    std::string line, label;
+    std::vector<std::string> body;
+    int tall_loops = 0;
+    while (std::getline(lines, line)) {
+      if (line.starts_with(".L") && line.find(':') != line.npos) {
+        label = line.substr(0, line.find(':'));
+        body.clear();
+        continue;
+      }
+      body.push_back(line);
+      if (line.find("\tj") == line.npos || line.find(label) == line.npos || label.empty()) continue;
+      int products = 0;
+      for (const std::string& text : body) products += text.find("vfmadd") != text.npos;
+      if (products != 4 * plan.heights[0] * plan.vectors) continue;
+      ++tall_loops;
+      for (const std::string& text : body) {
+        INFO(text);
+        CHECK(text.find("(%rsp") == text.npos);   // rbp is a register like others: there is no frame pointer
+      }
+    }
+    CHECK(tall_loops > 0);
   }
 }
