@@ -5,13 +5,6 @@
 
 namespace gradc::codegen {
 namespace {
-// Several vectors at a time hide the latency of short chains; long ones have enough to do and would only run out of registers.
-int unroll_for(const ir::Kernel& kernel) {
-  size_t maps = 0;
-  for (const ir::Node& node : kernel.body.nodes) maps += ir::is_map(node.op) || ir::is_reduce(node.op);
-  return maps <= 8 ? 4 : maps <= 20 ? 2 : 1;
-}
-
 // All values before any store: a result may lie in the place of an operand.
 void emit_chunks(Expression& e, const std::vector<Chunk>& chunks, const std::function<Index(const Index&)>& element) {
   const ir::Kernel& kernel = e.frame.kernel;
@@ -33,7 +26,7 @@ void emit_chunks(Expression& e, const std::vector<Chunk>& chunks, const std::fun
 void emit_flat(Frame& frame, IndexSpace& space) {
   int64_t size = ir::shape_size(frame.kernel.domain);
   Expression e(frame, space, lanes_for(frame.kernel, frame.target, size));
-  Nest nest(e, {size}, 0, unroll_for(frame.kernel));
+  Nest nest(e, {size}, 0, unroll_for(frame.kernel, frame.target));
   std::vector<LlvmValue> none;
   auto body = [&](const std::vector<Chunk>& chunks, std::vector<LlvmValue>&) { emit_chunks(e, chunks, [](const Index& position) { return position; }); };
   if (nest.straight()) return nest.run(none, body);   // one block, or less
@@ -62,7 +55,7 @@ void emit_units(Frame& frame, IndexSpace& space) {
   }
   int64_t extent = ir::shape_size(ir::Shape(inner.begin() + merged, inner.end()));
   Expression e(frame, space, lanes_for(kernel, frame.target, extent));
-  Nest nest(e, inner, merged, unroll_for(kernel));
+  Nest nest(e, inner, merged, unroll_for(kernel, frame.target));
   frame.loop(frame.begin, frame.end, 1, [&](LlvmValue u) {
     ScopeGuard scope(e);
     e.bind(unit, u);

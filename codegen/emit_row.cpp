@@ -12,11 +12,6 @@ namespace gradc::codegen {
 namespace {
 using ir::Op;
 
-bool dear(Op op) {
-  static const std::set<Op> ops = {Op::exp, Op::log, Op::log1p, Op::sin, Op::cos, Op::tanh, Op::erf, Op::sigmoid, Op::pow, Op::random};
-  return ops.count(op) > 0;
-}
-
 struct Sweep {
   std::vector<ir::Value> reductions;
   std::vector<int> results;           // full-size ones stored
@@ -142,7 +137,7 @@ class RowEmitter {
     size_t merged = merged_axes(inner);
     int lanes = lanes_for(kernel_, frame_.target, ir::shape_size(ir::Shape(inner.begin() + merged, inner.end())));
     Expression e(frame_, space_, lanes);
-    Nest nest(e, inner, merged, 4);
+    Nest nest(e, inner, merged, unroll_for(kernel_, frame_.target));
     plan_ = Planner(kernel_).run(nest.straight());
     frame_.loop(frame_.begin, frame_.end, 1, [&](LlvmValue u) {
       ScopeGuard scope(e);

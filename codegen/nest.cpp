@@ -56,6 +56,19 @@ int lanes_for(const ir::Kernel& kernel, const Target& target, int64_t extent) {
   return static_cast<int>(std::min<uint64_t>(lanes, std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(extent, 1)))));
 }
 
+bool dear(Op op) {
+  static const std::set<Op> ops = {Op::exp, Op::log, Op::log1p, Op::sin, Op::cos, Op::tanh, Op::erf, Op::sigmoid, Op::pow, Op::random};
+  return ops.count(op) > 0;
+}
+
+int unroll_for(const ir::Kernel& kernel, const Target& target) {
+  int work = 1;
+  for (const ir::Node& node : kernel.body.nodes)
+    if (node.type.rank() > 0 && (ir::is_map(node.op) || ir::is_reduce(node.op) || dear(node.op))) work += dear(node.op) ? 8 : 1;
+  int room = 2 * target.registers;
+  return work * 4 <= room ? 4 : work * 2 <= room ? 2 : 1;
+}
+
 bool contiguous_along(const ir::Function& body, std::vector<Root> roots, IndexSpace& space, Atom variable, const std::vector<ir::Value>& known) {
   Survey survey(body, space, variable, known);
   return std::all_of(roots.begin(), roots.end(), [&](const Root& root) { return survey.visit(root.value, root.at); });
@@ -64,7 +77,8 @@ bool contiguous_along(const ir::Function& body, std::vector<Root> roots, IndexSp
 Nest::Nest(Expression& e, ir::Shape inner, size_t merged, int unroll) : e_(e), loops_(inner.begin(), inner.begin() + merged), unroll_(unroll) {
   extent_ = ir::shape_size(ir::Shape(inner.begin() + merged, inner.end()));
   int64_t count = (extent_ + e.lanes - 1) / e.lanes;
-  straight_ = loops_.empty() && count <= unroll;
+  constexpr int64_t straight_limit = 4;
+  straight_ = loops_.empty() && count <= straight_limit;
   for (int64_t extent : loops_) variables_.push_back(e.space.variable(extent));
   if (!straight_) return;
   unroll_ = static_cast<int>(count);

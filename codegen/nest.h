@@ -11,6 +11,11 @@ namespace gradc::codegen {
 /// Vector width for a kernel whose lane axis has this extent: 64-bit elements halve it, short axes need less.
 int lanes_for(const ir::Kernel&, const Target&, int64_t extent);
 
+/// How many vectors a loop takes at a time: several hide the latency of short chains, long chains have enough to do and would only run out of registers.
+int unroll_for(const ir::Kernel&, const Target&);
+/// Functions that cost ten operations and more.
+bool dear(ir::Op);
+
 /// A root of a kernel and the place at which it is read.
 struct Root {
   ir::Value value;

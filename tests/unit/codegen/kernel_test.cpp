@@ -60,6 +60,7 @@ TEST_CASE("every map in every form", "[kernel]") {
         CHECK(difference(finish(Form::map, f, {5, 37}, 1, results), low, high) == "");
       }
     }
+    if (element != ElementType::f32 && element != ElementType::i32) continue;   // the other forms share all of that
     for (Shape domain : {Shape{7, 10}, Shape{3, 150}}) {
       Function f;
       Builder b(f);
@@ -69,7 +70,8 @@ TEST_CASE("every map in every form", "[kernel]") {
       rows.insert(rows.end(), results.begin(), results.end());
       CHECK(difference(finish(Form::row, f, domain, 1, rows), 0.1, 3) == "");
     }
-    for (Shape domain : {Shape{7, 10}, Shape{9, 150}}) {
+    {
+      Shape domain = {9, 83};
       Function f;
       Builder b(f);
       std::vector<Value> columns;
@@ -205,7 +207,7 @@ TEST_CASE("views are index maps", "[kernel]") {
 
 TEST_CASE("windows, pooling and fold in the map form", "[kernel]") {
   for (auto [size, stride, dilation, low, high] : {std::array<int64_t, 5>{3, 1, 1, 1, 1}, {2, 2, 1, 0, 0}, {3, 2, 1, 1, 0}, {2, 1, 2, 0, 1}, {5, 3, 1, 2, 2}}) {
-    for (int64_t channels : {1, 3, 16, 20}) {
+    for (int64_t channels : {3, 16}) {
       Function f;
       Builder b(f);
       Shape shape = {2, 9, 8, channels};
