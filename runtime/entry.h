@@ -60,7 +60,8 @@ struct Entry {
   std::vector<Port> outputs;
   std::vector<ResolvedPhase> phases;
   size_t first_update = 0;           // = phases.size() where nothing is written
-  const Port* loss = nullptr;        // output "loss", if it can be checked before the first update
+  const Port* loss = nullptr;        // output "loss"
+  bool guarded = false;              // it is complete before the first update, which is left out if it is not finite
   bool parallel = false;
   uint32_t calls = 0;
   double flops = 0, bytes = 0;

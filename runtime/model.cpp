@@ -114,6 +114,17 @@ static bool owns(const program::Optimizer* optimizer, const std::string& entry) 
   return optimizer && (text(optimizer->step()) == entry || text(optimizer->apply()) == entry || text(optimizer->init()) == entry);
 }
 
+// Whether what is at `place` is computed in a phase before the first update, and in no later one.
+static bool complete_before(const Entry& entry, const char* place) {
+  bool complete = false;
+  for (size_t p = 0; p < entry.phases.size(); ++p)
+    for (const ResolvedStrand& strand : entry.phases[p].strands)
+      for (const ResolvedCall& call : strand.calls)
+        for (uint32_t arguments = size(call.source->args()), a = arguments - call.source->outputs(); a < arguments; ++a)
+          if (call.args[a] == place) complete = p < entry.first_update;
+  return complete;
+}
+
 Status Model::resolve(Entry& entry, const gradc_image* image) {
   struct Builtin { std::string_view name; const int64_t* integer; const double* real; };
   const Builtin builtins[] = {{"seed", &scalars.seed, nullptr}, {"row", &scalars.row, nullptr}, {"valid", &scalars.valid, nullptr},
@@ -185,8 +196,10 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
   }
   if (seconds < 4e-6) entry.parallel = false;
   entry.first_update = std::min<size_t>(entry.source->first_update(), entry.phases.size());
-  if (const Port* loss = entry.output("loss"); loss && entry.first_update > 0 && loss->type.elements() == 1 && info(loss->type.element).is_float)
+  if (const Port* loss = entry.output("loss"); loss && loss->type.elements() == 1 && info(loss->type.element).is_float) {
     entry.loss = loss;
+    entry.guarded = complete_before(entry, loss->data);
+  }
   return {};
 }
 
@@ -243,7 +256,7 @@ std::string Model::explain_not_finite(Entry& entry, const std::function<void()>&
     if (!all_finite(input.type.element, input.data, input.type.elements())) return fmt::format("the data: '{}' holds a value that is not finite", input.name);
   fill_scalars(entry);
   const ResolvedCall* call = find_not_finite(entry, scratch_of_thread_[0]);
-  if (!call) return "no single kernel gives a value that is not finite";
+  if (!call) return "run again, no kernel gives a value that is not finite";
   std::string lines;
   for (uint32_t i = 0; i < size(call->source->lines()); ++i) lines += (i ? ", " : "") + call->source->lines()->Get(i)->str();
   return fmt::format("the first value that is not finite comes from {}{}{}", lines.empty() ? "" : lines + " (", text(call->source->name()),

@@ -54,7 +54,7 @@ class Model {
   Entry* entry(const flatbuffers::String* name) { return name ? entry(std::string_view(name->c_str(), name->size())) : nullptr; }
   std::vector<Entry>& entries() { return entries_; }
 
-  /// Writes the scalars into the entry's inputs and runs it. False: the loss is not finite and nothing was updated.
+  /// Writes the scalars into the entry's inputs and runs it. False: the loss is not finite; if the entry is guarded, nothing was updated.
   bool run(Entry& entry);
   /// After run() gave false: runs again up to the update and says where it begins. refill puts the inputs back in place.
   std::string explain_not_finite(Entry& entry, const std::function<void()>& refill);

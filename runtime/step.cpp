@@ -72,7 +72,7 @@ static void run_phase_alone(const ResolvedPhase& phase, Invoke invoke) {
 template <class Invoke>
 static void run_alone(const Entry& entry, Invoke invoke) {
   for (size_t i = 0; i < entry.phases.size(); ++i) {
-    if (i == entry.first_update && entry.loss && !loss_is_finite(*entry.loss)) return;
+    if (i == entry.first_update && entry.guarded && !loss_is_finite(*entry.loss)) return;
     run_phase_alone(entry.phases[i], invoke);
   }
 }
@@ -82,7 +82,7 @@ static void run_together(const Context& context, int thread, Barrier& barrier, I
   const Entry& entry = context.entry;
   for (size_t i = 0; i < entry.phases.size(); ++i) {
     const ResolvedPhase& phase = entry.phases[i];
-    bool check = i == entry.first_update && entry.loss;
+    bool check = i == entry.first_update && entry.guarded;
     // Between two phases that the host runs alone nobody has to wait, except where all look at the loss.
     if (i > 0 && (check || !(phase.serial && entry.phases[i - 1].serial))) barrier.wait();
     if (check && !loss_is_finite(*entry.loss)) return;   // every thread reads the same number

@@ -17,7 +17,7 @@ struct CallTimes {
   void prepare(int thread_count, uint32_t calls);
 };
 
-/// Runs the entry. False: its loss is not finite, and no phase from first_update on was run. times: null, or where to count.
+/// Runs the entry. False: its loss is not finite; if the entry is guarded, no phase from first_update on was run. times: null, or where to count.
 bool run_entry(const Entry& entry, Team& team, char* const* scratch, CallTimes* times);
 
 /// Runs the phases before first_update one call after the other, looking at each call's float results. The first call with one that is not finite, or null.

@@ -170,7 +170,7 @@ Status Trainer::run_cycle(const Samples& samples, const std::vector<uint32_t>& o
       auto result = execute(model_, run_, step, rows, rows.base, reads_[s] || samples.count == 0 ? std::max<int64_t>(batch_, 1) : batch_);
       if (!result) {
         Error& error = result.error();
-        error.message = fmt::format("{} (epoch {}). Nothing was updated{}", error.message, state_.epoch + 1,
+        error.message = fmt::format("epoch {}: {}{}", state_.epoch + 1, error.message,
                                     options_.checkpoint.empty() || !file_exists(options_.checkpoint) ? "" : fmt::format("; '{}' is as it was last saved", options_.checkpoint));
         return std::move(error);
       }

@@ -62,9 +62,11 @@ Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, R
     model.scalars.valid = valid;
     source.fill(*step.step, first, valid);
     if (!model.run(*step.step)) {
+      double value = loss ? number(*loss) : 0;
       std::string where = model.explain_not_finite(*step.step, [&] { source.fill(*step.step, first, valid); });
       clear_accumulators(model);
-      return Error{GRADC_NOT_FINITE, fmt::format("the loss is {} in step {}: {}", loss ? number(*loss) : 0, step.executions + 1, where)};
+      return Error{GRADC_NOT_FINITE, fmt::format("the loss is {} in step {}: {}. {}", value, step.executions + 1, where,
+                                                 step.step->guarded ? "Nothing was updated" : "The update was made already: load a checkpoint to go on")};
     }
     if (loss) sum += number(*loss) * double(valid);
   }
@@ -77,7 +79,8 @@ Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, R
     model.scalars.valid = rows;
     if (!model.run(*step.apply)) {
       clear_accumulators(model);
-      return Error{GRADC_NOT_FINITE, fmt::format("the loss is not finite in step {}", step.executions + 1)};
+      return Error{GRADC_NOT_FINITE, fmt::format("the loss is not finite in step {}. {}", step.executions + 1,
+                                                 step.apply->guarded ? "Nothing was updated" : "The update was made already: load a checkpoint to go on")};
     }
     if (const Port* total = step.apply->output("loss")) result.loss = number(*total);
   }
