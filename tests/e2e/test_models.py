@@ -2,7 +2,7 @@
 import json
 import unittest
 
-from common import EndToEnd, GRADC, MODELS, log_lines
+from common import EndToEnd, GRADC, MODELS, ROOT, log_lines
 
 
 class Models(EndToEnd):
@@ -45,6 +45,20 @@ class Models(EndToEnd):
 
     def test_all_models_are_formatted(self):
         self.command(GRADC, "fmt", "--check", *sorted(MODELS.glob("*.grad")))
+
+    def test_the_readme_example(self):
+        readme = (ROOT / "README.md").read_text()
+        start = readme.index("    data points(")
+        text = "\n".join(line[4:] for line in readme[start : readme.index("Then", start)].splitlines())
+        points = [((i * 37 % 101) / 50 - 1, (i * 53 % 97) / 48 - 1) for i in range(640)]
+        (self.folder / "circle.csv").write_text("".join(f"{a},{b},{int(a * a + b * b < 0.5)}\n" for a, b in points))
+        program = self.build(text + "\n", name="circle")
+        result = self.command(program, "train", "--optimizer", "momentum", "--log", "circle.jsonl").out
+        self.assertIn("epoch 100/100", result)
+        self.command(program, "train", "--quiet")
+        outputs = self.command(program, "predict", "--split", "points.train", "--index", "0:640", "--json").json()["outputs"]["inside"]
+        right = sum((value > 0.5) == (a * a + b * b < 0.5) for value, (a, b) in zip(outputs, points))
+        self.assertGreater(right / len(points), 0.95)
 
     def test_run_is_build_without_the_file(self):
         out = self.command(GRADC, "run", MODELS / "xor.grad", "train", "--json").json()

@@ -14,7 +14,7 @@ import struct
 
 INPUTS, HIDDEN, CLASSES = 4, 6, 3
 # The names that gradc gives to the parameters of `x |> dense(6) |> tanh |> dense(3)` in a model called net.
-W1, B1, W2, B2 = "net.dense0.w", "net.dense0.b", "net.dense1.w", "net.dense1.b"
+W1, B1, W2, B2 = "net.dense1.w", "net.dense1.b", "net.dense2.w", "net.dense2.b"
 SHAPES = {W1: [INPUTS, HIDDEN], B1: [HIDDEN], W2: [HIDDEN, CLASSES], B2: [CLASSES]}
 
 
