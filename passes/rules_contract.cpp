@@ -113,6 +113,50 @@ Value contract_of_multiple(Term t) {
   return no;
 }
 
+// fold(contract(g, w)), where g has the positions and w the window => contract(windows(g), reverse(w)): the input gradient of a convolution is a
+// convolution of the output's gradient with the flipped kernel. With stride 1: dx[p] = sum_u g[p + low - d u] w[u].
+Value fold_of_contract(Term t) {
+  Term y = t.x(0);
+  if (!y.is(Op::contract)) return no;
+  Axes axes = t.list(Attr::axes), size = t.list(Attr::size), dilation = t.list(Attr::dilation), low = t.list(Attr::low), high = t.list(Attr::high);
+  for (int64_t stride : t.list(Attr::stride))
+    if (stride != 1) return no;
+  for (size_t i = 0; i < axes.size(); ++i) {
+    int64_t reach = dilation[i] * (size[i] - 1);
+    low[i] = reach - low[i], high[i] = reach - high[i];
+    if (low[i] < 0 || high[i] < 0) return no;
+  }
+  ContractSpec spec = spec_of(y);
+  std::string positions = spec.result.substr(axes[0], axes.size()), window = spec.result.substr(axes[0] + axes.size(), axes.size());
+  auto has_all = [](const std::string& list, const std::string& letters) { return std::all_of(letters.begin(), letters.end(), [&](char c) { return in(list, c); }); };
+  auto has_none = [](const std::string& list, const std::string& letters) { return std::none_of(letters.begin(), letters.end(), [&](char c) { return in(list, c); }); };
+  for (int i : {0, 1}) {
+    std::string g_list = i == 0 ? spec.a : spec.b, w_list = i == 0 ? spec.b : spec.a;
+    if (!has_all(g_list, positions) || !has_none(g_list, window) || !has_all(w_list, window) || !has_none(w_list, positions)) continue;
+    Term g = y.x(i), w = y.x(1 - i);
+    // The positions next to each other and in order, where the first of them stands.
+    std::string order;
+    for (char c : g_list)
+      if (!in(positions, c))
+        order += c;
+      else if (!in(order, positions[0]))
+        order += positions;
+    Axes permutation, flipped, moved;
+    for (char c : order) permutation.push_back(static_cast<int64_t>(g_list.find(c)));
+    for (size_t k = 0; k < axes.size(); ++k) moved.push_back(static_cast<int64_t>(order.find(positions[0]) + k));
+    for (size_t k = 0; k < w_list.size(); ++k)
+      if (in(window, w_list[k])) flipped.push_back(static_cast<int64_t>(k));
+    Term seen{t.b, t.b->make(Op::windows, {transpose(g, permutation).v}, {{Attr::axes, moved}, {Attr::size, size}, {Attr::stride, Axes(axes.size(), 1)}, {Attr::dilation, dilation},
+                                                                          {Attr::low, low}, {Attr::high, high}, {Attr::value, 0.0}})};
+    Term turned{t.b, t.b->make(Op::reverse, {w.v}, {{Attr::axes, flipped}})};
+    order.insert(order.find(positions[0]) + positions.size(), window);
+    std::string result = spec.result;
+    result.erase(axes[0] + axes.size(), axes.size());
+    return i == 0 ? contract(order + "," + w_list + "->" + result, seen, turned) : contract(w_list + "," + order + "->" + result, turned, seen);
+  }
+  return no;
+}
+
 constexpr Rule table[] = {
     {"contract-of-transpose", Op::contract, contract_of_transpose},
     {"transpose-of-contract", Op::transpose, transpose_of_contract},
@@ -121,6 +165,7 @@ constexpr Rule table[] = {
     {"contract-to-product", Op::contract, contract_to_product},
     {"contract-of-negative", Op::contract, contract_of_negative},
     {"contract-of-multiple", Op::contract, contract_of_multiple},
+    {"fold-of-contract", Op::fold, fold_of_contract},
 };
 }  // namespace
 

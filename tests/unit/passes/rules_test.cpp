@@ -34,6 +34,9 @@ struct Maker {
   }
   Term reverse(Term t, Shape axes) { return view(Op::reverse, t, {{Attr::axes, axes}}); }
   Term reduce(Op op, Term t, Shape axes) { return view(op, t, {{Attr::axes, axes}}); }
+  Term fold(Term t, Shape shape, Shape axes, Shape size, Shape dilation, Shape low, Shape high) {
+    return view(Op::fold, t, {{Attr::shape, shape}, {Attr::axes, axes}, {Attr::size, size}, {Attr::stride, Shape(axes.size(), 1)}, {Attr::dilation, dilation}, {Attr::low, low}, {Attr::high, high}});
+  }
   Term cast(Term t, ElementType element) { return view(Op::cast, t, {{Attr::element, element}}); }
   Term pow(Term t, double n) { return apply(Op::pow, t, like(n, t)); }
   char next = 'a';
@@ -187,6 +190,12 @@ const Example examples[] = {
     {"contract-of-negative", [](Maker m) { Term x = m.x({3, 4}), y = m.x({4, 5}); return contract("mk,kn->mn", -x, y); }},
     {"contract-of-negative", [](Maker m) { Term x = m.x({3, 4}), y = m.x({4, 5}); return contract("mk,kn->mn", x, -y); }},
     {"contract-of-multiple", [](Maker m) { Term x = m.x({3, 4}), y = m.x({4, 5}); return contract("mk,kn->mn", x * 0.5, y); }},
+    {"fold-of-contract", [](Maker m) {
+       // A 3 x 2 kernel over an 8 x 9 image, padded by 1 and 0, dilated by 1 and 2.
+       Term g = m.x({2, 8, 7, 4}), w = m.x({3, 2, 5, 4});
+       return m.fold(contract("nijk,uvck->nijuvc", g, w), {2, 8, 9, 5}, {1, 2}, {3, 2}, {1, 2}, {1, 0}, {1, 0});
+     }},
+    {"fold-of-contract", [](Maker m) { Term w = m.x({4, 3}), g = m.x({6, 4, 2}); return m.fold(contract("ku,ikn->niu", w, g), {2, 8}, {1}, {3}, {1}, {0}, {0}); }},
 };
 }  // namespace
 
