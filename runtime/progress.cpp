@@ -50,7 +50,7 @@ void Progress::begin(const BlockBegin& block) {
   first_cycle_ = epoch_cycle_ = block.done;
   validation_seconds_ = 0;
   begin_ = epoch_begin_ = Clock::now();
-  last_draw_ = {};
+  last_draw_ = begin_;
   if (block.blocks > 1) note(fmt::format("block {} of {}{}", block.block + 1, block.blocks, block.name.empty() ? "" : ": " + block.name));
   if (block.done > 0) note(fmt::format("going on after step {} (epoch {})", block.done, block.epochs_done + 1));
 }
