@@ -32,9 +32,11 @@ bool Expression::once(ir::Value v, const IndexVector& at) const {
   return guards_.empty() && !needs_provided_[v.id] && std::all_of(at.begin(), at.end(), [](const Index& i) { return i.is_constant(); });
 }
 
-void Expression::bind(const Index& variable, LlvmValue value) { bindings_[variable_of(variable)] = {value, false}; }
+void Expression::bind(const Index& variable, LlvmValue value) {
+  if (!variable.is_constant()) bindings_[variable_of(variable)] = {value, false};
+}
 void Expression::bind_lanes(const Index& variable, LlvmValue value) {
-  if (lanes == 1) return bind(variable, value);
+  if (lanes == 1 || variable.is_constant()) return bind(variable, value);
   Binding& binding = bindings_[variable_of(variable)];
   if (!binding.lane) lane_variables_.push_back(variable_of(variable));
   binding = {value, true};

@@ -26,7 +26,7 @@ class Expression {
   LlvmBuilder& b;
   const int lanes;
 
-  /// Gives a loop variable its value (i64). A lane variable stands for value, value + 1, ... in the lanes.
+  /// Gives a loop variable its value (i64). A lane variable stands for value, value + 1, ... in the lanes. Variables with one value need none.
   void bind(const Index& variable, LlvmValue value);
   void bind_lanes(const Index& variable, LlvmValue value);
   /// Lanes that exist (a vector of bools), or null for all: lanes outside are not loaded and not stored.

@@ -36,6 +36,7 @@ int64_t coefficient_of(const Index& e, Atom atom) {
 }  // namespace
 
 Index IndexSpace::variable(Range range, int64_t step) {
+  if (range.low == range.high) return range.low;
   definitions_.push_back({Definition::Kind::variable, {}, step, range});
   return term(static_cast<Atom>(definitions_.size() - 1), 1);
 }

@@ -58,7 +58,8 @@ class IndexSpace {
     Range range;
   };
 
-  /// A variable that takes values 0 ... extent - 1 (or low ... high). `step`: its first lane is always a multiple of that.
+  /// A variable that takes values 0 ... extent - 1 (or low ... high); if that is a single value, the value. `step`: its first lane is always a multiple
+  /// of that.
   Index variable(int64_t extent, int64_t step = 1) { return variable(Range{0, extent - 1}, step); }
   Index variable(Range, int64_t step = 1);
 
@@ -89,8 +90,8 @@ class IndexSpace {
   std::vector<Definition> definitions_;
 };
 
-/// The atom of an index that is a bare variable.
-inline Atom variable_of(const Index& index) { return index.terms.at(0).first; }
+/// The atom of an index that is a bare variable; -1 if it is a constant.
+inline Atom variable_of(const Index& index) { return index.is_constant() ? -1 : index.terms[0].first; }
 
 /// Where element `at` of a view's result (an operation of kind view) lies in its operand, which has this shape.
 Access access(const ir::Node& view, const ir::Shape& operand, std::span<const Index> at, IndexSpace&);
