@@ -1,0 +1,279 @@
+// Built-in functions about shapes: views, windows, joins, and what is known of a shape at compile time.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "frontend/elaborate_builtins.h"
+
+namespace gradc::front {
+using ir::Attr;
+using ir::ElementType;
+using ir::Op;
+
+namespace {
+Value reshape(BuiltinCall& c) {
+  ir::Value v = c.e.node(c[0], c.spans[0]);
+  auto shape = c.e.fix_integers(c[1], c.spans[1], "a shape");
+  if (!v.valid() || !shape) return Poison{};
+  const ir::Type t = c.e.type(v);
+  int64_t known = 1, open = -1;
+  for (size_t i = 0; i < shape->size(); ++i) {
+    int64_t extent = (*shape)[i];
+    if (extent == -1 && open < 0) open = static_cast<int64_t>(i);
+    else if (extent < 1) return c.e.fail(DiagnosticId::not_whole, c.spans[1], fmt::format("dimension {} of the new shape is {}", i, extent), "", {}, {"one dimension may be -1: what remains"});
+    else known *= extent;
+  }
+  if (open >= 0 && known > 0 && t.size() % known == 0) (*shape)[open] = t.size() / known;
+  if (open >= 0 ? t.size() % known != 0 : known != t.size())
+    return c.e.fail(DiagnosticId::shape_mismatch, c.at, fmt::format("{} has {} elements and cannot become {}", ir::to_string(t), t.size(), ir::to_string(*shape)), "",
+                    {{c.spans[0], fmt::format("this is {}", ir::to_string(t))}});
+  return c.e.tensor(c.e.builder().reshape(v, *shape));
+}
+
+Value flatten(BuiltinCall& c) {
+  ir::Value v = c.e.node(c[0], c.spans[0]);
+  if (!v.valid()) return Poison{};
+  const ir::Shape shape = c.e.type(v).shape;
+  int64_t rank = static_cast<int64_t>(shape.size()), from = 1;
+  if (c.given(1)) {
+    auto number = c.e.fix_integer(c[1], c.spans[1], "`from`");
+    if (!number) return Poison{};
+    from = *number < 0 ? *number + rank : *number;
+  }
+  if (from < 0 || from > rank) return c.e.fail(DiagnosticId::bad_axis, c.at, fmt::format("cannot flatten {} from dimension {} on", ir::to_string(c.e.type(v)), from));
+  ir::Shape flat(shape.begin(), shape.begin() + from);
+  flat.push_back(ir::shape_size(ir::Shape(shape.begin() + from, shape.end())));
+  return c.e.tensor(c.e.builder().reshape(v, flat));
+}
+
+Value transpose(BuiltinCall& c) {
+  ir::Value v = c.e.node(c[0], c.spans[0]);
+  if (!v.valid()) return Poison{};
+  int64_t rank = c.e.type(v).rank();
+  std::vector<int64_t> axes(rank);
+  for (int64_t i = 0; i < rank; ++i) axes[i] = rank - 1 - i;
+  if (c.given(1)) {
+    auto given = c.e.fix_integers(c[1], c.spans[1], "the axes");
+    if (!given) return Poison{};
+    for (int64_t& a : *given)
+      if (a < 0) a += rank;
+    auto sorted = *given;
+    std::sort(sorted.begin(), sorted.end());
+    std::iota(axes.begin(), axes.end(), 0);
+    if (sorted != axes) return c.e.fail(DiagnosticId::bad_axis, c.spans[1], fmt::format("{} is no order of the {} dimensions of {}", ir::to_string(*given), rank, ir::to_string(c.e.type(v))));
+    axes = *given;
+  }
+  return c.e.tensor(c.e.builder().transpose(v, axes));
+}
+
+Value broadcast(BuiltinCall& c) {
+  auto shape = c.e.fix_shape(c[1], c.spans[1], "a shape");
+  if (!shape) return Poison{};
+  if (c[0].is<Number>()) return c.e.tensor(c.e.number_like(c[0], {ElementType::f32, *shape}));
+  ir::Value v = c.e.node(c[0], c.spans[0]);
+  if (!v.valid()) return Poison{};
+  const ir::Type t = c.e.type(v);
+  bool fits = t.shape.size() <= shape->size();
+  for (size_t i = 0; fits && i < t.shape.size(); ++i) fits = t.shape[i] == 1 || t.shape[i] == (*shape)[shape->size() - t.shape.size() + i];
+  if (!fits) return c.e.fail(DiagnosticId::shape_mismatch, c.at, fmt::format("{} does not broadcast to {}", ir::to_string(t), ir::to_string(*shape)));
+  return c.e.tensor(c.e.builder().broadcast_to(v, *shape));
+}
+
+Value fill(BuiltinCall& c) {
+  auto shape = c.e.fix_shape(c[1], c.spans[1], "a shape");
+  if (!shape) return Poison{};
+  if (!c[0].is<Number>()) return broadcast(c);
+  return c.e.tensor(c.e.number_like(c[0], {ElementType::f32, *shape}));
+}
+
+Value concat(BuiltinCall& c) {
+  if (c[0].is<List>() && c[1].is<List>()) {   // of lists
+    Values items = *c[0].get<List>()->items;
+    items.insert(items.end(), c[1].get<List>()->items->begin(), c[1].get<List>()->items->end());
+    return make_list(std::move(items));
+  }
+  const Values* items = c[0].get<List>() ? c[0].get<List>()->items.get() : c[0].get<Tuple>() ? c[0].get<Tuple>()->items.get() : nullptr;
+  if (!items || items->empty()) return c.e.fail(DiagnosticId::wrong_kind, c.spans[0], "`concat` joins a list of tensors");
+  std::vector<ir::Value> parts;
+  ElementType element = ElementType::u8;
+  for (const Value& item : *items) {
+    ir::Value v = c.e.node(item, c.spans[0]);
+    if (!v.valid()) return Poison{};
+    parts.push_back(v);
+    element = parts.size() == 1 ? c.e.type(v).element : c.e.promote(element, c.e.type(v).element);
+  }
+  if (element == ElementType::boolean) return c.e.fail(DiagnosticId::wrong_element_type, c.spans[0], "`concat` joins numbers, not bools");
+  int64_t rank = c.e.type(parts[0]).rank();
+  auto axis = c.e.axis(c.given(1) ? c[1] : Value(-1.0), rank, c.spans[1]);
+  if (!axis) return Poison{};
+  int64_t total = 0;
+  for (ir::Value v : parts) {
+    ir::Shape a = c.e.type(v).shape, b = c.e.type(parts[0]).shape;
+    bool same = a.size() == b.size();
+    if (same) total += a[*axis], a[*axis] = b[*axis] = 0;
+    if (!same || a != b)
+      return c.e.fail(DiagnosticId::shape_mismatch, c.at, fmt::format("shapes do not fit for `concat` along dimension {}: {} and {}", *axis, ir::to_string(c.e.type(parts[0])), ir::to_string(c.e.type(v))));
+  }
+  // Padded with zeros to the whole and added: a join is a sum of disjoint pieces.
+  ir::Builder& b = c.e.builder();
+  ir::Value result;
+  int64_t at = 0;
+  for (ir::Value v : parts) {
+    v = b.cast(v, element);
+    std::vector<int64_t> low(rank, 0), high(rank, 0), interior(rank, 0);
+    int64_t extent = b.type(v).shape[*axis];
+    low[*axis] = at;
+    high[*axis] = total - at - extent;
+    at += extent;
+    ir::Value piece = parts.size() == 1 ? v : b.make(Op::pad, {v}, {{Attr::low, low}, {Attr::high, high}, {Attr::interior, interior}, {Attr::value, 0.0}});
+    result = result.valid() ? b.make(Op::add, {result, piece}) : piece;
+  }
+  return c.e.tensor(result);
+}
+
+Value stack(BuiltinCall& c) {
+  const Values* items = c[0].get<List>() ? c[0].get<List>()->items.get() : c[0].get<Tuple>() ? c[0].get<Tuple>()->items.get() : nullptr;
+  if (!items || items->empty()) return c.e.fail(DiagnosticId::wrong_kind, c.spans[0], "`stack` joins a list of tensors");
+  Values raised;
+  Value axis_value = c.given(1) ? c[1] : Value(0.0);
+  for (const Value& item : *items) {
+    ir::Value v = c.e.node(item, c.spans[0]);
+    if (!v.valid()) return Poison{};
+    ir::Shape shape = c.e.type(v).shape;
+    auto axis = c.e.axis(axis_value, static_cast<int64_t>(shape.size()) + 1, c.spans[1]);
+    if (!axis) return Poison{};
+    shape.insert(shape.begin() + *axis, 1);
+    raised.push_back(c.e.tensor(c.e.builder().reshape(v, shape)));
+  }
+  c.values = {make_list(std::move(raised)), axis_value};
+  return concat(c);
+}
+
+Value pad(BuiltinCall& c) {
+  ir::Value v = c.e.node(c[0], c.spans[0]);
+  auto low = c.e.fix_integers(c[1], c.spans[1], "padding"), high = c.e.fix_integers(c[2], c.spans[2], "padding");
+  std::optional<double> value = c.given(3) ? c.e.fix(c[3], c.spans[3], "the padding's value") : 0.0;
+  if (!v.valid() || !low || !high || !value) return Poison{};
+  size_t rank = c.e.type(v).shape.size();
+  for (auto [list, span] : {std::pair(&*low, c.spans[1]), std::pair(&*high, c.spans[2])}) {
+    if (list->size() == 1 && rank != 1) list->assign(rank, (*list)[0]);
+    if (list->size() != rank || *std::min_element(list->begin(), list->end()) < 0)
+      return c.e.fail(DiagnosticId::wrong_arguments, span, fmt::format("padding needs {} numbers that are not negative", rank));
+  }
+  return c.e.tensor(c.e.builder().make(Op::pad, {v}, {{Attr::low, *low}, {Attr::high, *high}, {Attr::interior, std::vector<int64_t>(rank, 0)}, {Attr::value, *value}}));
+}
+
+Value reverse(BuiltinCall& c) {
+  ir::Value v = c.e.node(c[0], c.spans[0]);
+  if (!v.valid()) return Poison{};
+  auto axes = c.e.axes(c[1], c.e.type(v).rank(), c.spans[1]);
+  if (!axes) return Poison{};
+  return axes->empty() ? c[0] : c.e.tensor(c.e.builder().make(Op::reverse, {v}, {{Attr::axes, *axes}}));
+}
+
+Value windows(BuiltinCall& c) {
+  ir::Value v = c.e.node(c[0], c.spans[0]);
+  auto size = c.e.fix_integers(c[1], c.spans[1], "a window's size");
+  if (!v.valid() || !size) return Poison{};
+  const ir::Type t = c.e.type(v);
+  size_t n = size->size();
+  if (t.rank() < static_cast<int64_t>(n) + 1) return c.e.fail(DiagnosticId::bad_axis, c.at, fmt::format("windows over {} dimensions after the first need more than {}", n, ir::to_string(t)));
+  auto list = [&](size_t i, int64_t otherwise, const char* what) -> std::optional<std::vector<int64_t>> {
+    if (!c.given(i)) return std::vector<int64_t>(n, otherwise);
+    auto numbers = c.e.fix_integers(c[i], c.spans[i], what);
+    if (numbers && numbers->size() == 1) numbers->assign(n, (*numbers)[0]);
+    if (numbers && numbers->size() != n) {
+      c.e.fail(DiagnosticId::wrong_arguments, c.spans[i], fmt::format("{} needs {} numbers", what, n));
+      return std::nullopt;
+    }
+    return numbers;
+  };
+  auto stride = list(2, 1, "the stride"), dilation = list(4, 1, "the dilation");
+  std::optional<double> value = c.given(5) ? c.e.fix(c[5], c.spans[5], "the value outside") : 0.0;
+  if (!stride || !dilation || !value) return Poison{};
+  std::vector<int64_t> axes(n), low(n, 0), high(n, 0);
+  std::iota(axes.begin(), axes.end(), 1);
+  for (size_t i = 0; i < n; ++i)
+    if ((*size)[i] < 1 || (*stride)[i] < 1 || (*dilation)[i] < 1) return c.e.fail(DiagnosticId::wrong_arguments, c.at, "size, stride and dilation of windows are positive");
+  auto* mode = c[3].get<Text>();
+  if (mode && mode->text == "same") {
+    for (size_t i = 0; i < n; ++i) {
+      int64_t extent = t.shape[axes[i]], positions = (extent + (*stride)[i] - 1) / (*stride)[i];
+      int64_t total = std::max<int64_t>((positions - 1) * (*stride)[i] + (*dilation)[i] * ((*size)[i] - 1) + 1 - extent, 0);
+      low[i] = total / 2;
+      high[i] = total - low[i];
+    }
+  } else if (mode && mode->text != "valid") {
+    return c.e.fail(DiagnosticId::wrong_arguments, c.spans[3], fmt::format("padding is \"same\", \"valid\" or numbers, not \"{}\"", mode->text));
+  } else if (!mode && c.given(3)) {
+    auto both = list(3, 0, "the padding");
+    if (!both) return Poison{};
+    low = high = *both;
+  }
+  ir::Attrs attrs = {{Attr::axes, axes}, {Attr::size, *size}, {Attr::stride, *stride}, {Attr::dilation, *dilation}, {Attr::low, low}, {Attr::high, high}, {Attr::value, *value}};
+  std::vector<ir::Type> types = {t};
+  auto inferred = ir::infer_type(Op::windows, types, attrs);
+  if (auto* why = std::get_if<std::string>(&inferred)) return c.e.fail(DiagnosticId::shape_mismatch, c.at, *why);
+  return c.e.tensor(c.e.builder().make(Op::windows, {v}, attrs));
+}
+
+Value iota(BuiltinCall& c) {
+  auto shape = c.e.fix_shape(c[0], c.spans[0], "a length");
+  if (!shape) return Poison{};
+  std::optional<int64_t> axis = c.given(1) ? c.e.axis(c[1], static_cast<int64_t>(shape->size()), c.spans[1]) : static_cast<int64_t>(shape->size()) - 1;
+  if (!axis) return Poison{};
+  return c.e.tensor(c.e.builder().iota({ElementType::i32, *shape}, *axis));
+}
+
+Value one_hot(BuiltinCall& c) {
+  ir::Value v = c.e.node(c[0], c.spans[0], ElementType::i32);
+  auto count = c.e.fix_integer(c[1], c.spans[1], "the number of classes");
+  if (!v.valid() || !count) return Poison{};
+  if (*count < 1) return c.e.fail(DiagnosticId::not_whole, c.spans[1], fmt::format("there are {} classes; one is needed at least", *count));
+  ir::Builder& b = c.e.builder();
+  if (!ir::is_integer(b.type(v).element)) return c.e.fail(DiagnosticId::wrong_element_type, c.spans[0], fmt::format("`one_hot` counts by integers, this is {}", ir::to_string(b.type(v))), "", {}, {"`i32(x)` casts"});
+  v = b.cast(v, ElementType::i32);
+  ir::Shape shape = b.type(v).shape;
+  std::vector<int64_t> axes(shape.size());
+  std::iota(axes.begin(), axes.end(), 0);
+  shape.push_back(*count);
+  ir::Value same = b.make(Op::eq, {b.broadcast(v, shape, axes), b.iota({ElementType::i32, shape}, static_cast<int64_t>(shape.size()) - 1)});
+  return c.e.tensor(b.cast(same, ElementType::f32));
+}
+
+Value shape_of(BuiltinCall& c) {
+  if (c[0].is<Number>()) return make_list(Values{});
+  if (c[0].is<List>()) {
+    ir::Shape shape;
+    if (!c.e.list_numbers(c[0], shape, c.spans[0])) return Poison{};
+    return make_list(shape);
+  }
+  if (auto* t = c[0].get<Tensor>()) return make_list(c.e.type(*t).shape);
+  return c.e.fail(DiagnosticId::wrong_kind, c.spans[0], fmt::format("a tensor has a shape, this is {}", kind_of(c[0])));
+}
+
+Value rank_of(BuiltinCall& c) {
+  Value shape = shape_of(c);
+  return shape.is<List>() ? Value(static_cast<double>(shape.get<List>()->items->size())) : shape;
+}
+
+Value length(BuiltinCall& c) {
+  if (auto* list = c[0].get<List>()) return static_cast<double>(list->items->size());
+  if (auto* tuple = c[0].get<Tuple>()) return static_cast<double>(tuple->items->size());
+  if (auto* t = c[0].get<Tensor>(); t && c.e.type(*t).rank() > 0) return static_cast<double>(c.e.type(*t).shape[0]);
+  return c.e.fail(DiagnosticId::wrong_kind, c.spans[0], fmt::format("a list has a length, this is {}", kind_of(c[0])));
+}
+
+constexpr Builtin table[] = {
+  {"reshape", "x shape", reshape}, {"flatten", "x from?", flatten}, {"transpose", "x axes?", transpose}, {"broadcast", "x shape", broadcast},
+  {"fill", "value shape", fill}, {"concat", "list axis?", concat}, {"stack", "list axis?", stack}, {"pad", "x low high value?", pad}, {"reverse", "x axes", reverse},
+  {"windows", "x size stride? padding? dilation? value?", windows}, {"iota", "n axis?", iota}, {"one_hot", "x classes", one_hot},
+  {"shape", "x", shape_of}, {"rank", "x", rank_of}, {"len", "x", length},
+};
+}  // namespace
+
+std::span<const Builtin> shape_builtins() { return table; }
+
+}  // namespace gradc::front
