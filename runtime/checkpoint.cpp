@@ -2,6 +2,7 @@
 #include "runtime/checkpoint.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <fmt/format.h>
 
 #include "runtime/checkpoint_generated.h"
@@ -15,13 +16,15 @@ struct Header {
   uint64_t version;
   uint64_t meta_size, meta_checksum;
   uint64_t data_size, data_checksum;
-  uint64_t zero[2];
+  uint64_t zero;
+  uint64_t header_checksum;   // of all that stands before it
 };
 static_assert(sizeof(Header) == 64);
 constexpr char magic[8] = {'G', 'R', 'A', 'D', 'C', 'K', 'P', 'T'};
 constexpr uint64_t version = 1;
 constexpr char zeros[64] = {};
 uint64_t padding(uint64_t size) { return (64 - size % 64) % 64; }
+uint64_t checksum_of(const Header& header) { return checksum(&header, offsetof(Header, header_checksum)); }
 }  // namespace
 
 std::vector<const Variable*> saved_variables(Model& model, const std::vector<const program::Optimizer*>& chosen) {
@@ -117,6 +120,7 @@ Status save_checkpoint(const std::string& path, Model& model, const TrainState& 
   header.data_size = offset;
   header.data_checksum = 0;
   for (std::string_view piece : data) header.data_checksum = header.data_checksum * 31 + checksum(piece.data(), piece.size());
+  header.header_checksum = checksum_of(header);
 
   std::vector<std::string_view> pieces = {{reinterpret_cast<const char*>(&header), sizeof header},
                                           {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()},
@@ -183,10 +187,13 @@ Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpos
   uint64_t rest = file->size() - sizeof header;
   if (header.meta_size > rest || padding(header.meta_size) > rest - header.meta_size || header.data_size > rest - header.meta_size - padding(header.meta_size))
     return corrupt(fmt::format("truncated: {} bytes are there, {} are announced", file->size(), sizeof header + header.meta_size + padding(header.meta_size) + header.data_size));
+  if (header.header_checksum != checksum_of(header)) return corrupt("corrupt: its header's checksum does not agree");
+  if (rest != header.meta_size + padding(header.meta_size) + header.data_size) return corrupt("corrupt: something follows after its end");
   const uint8_t* meta = file->data() + sizeof header;
   const uint8_t* data = meta + header.meta_size + padding(header.meta_size);
   flatbuffers::Verifier verifier(meta, header.meta_size, 64, 10'000'000);
-  if (checksum(meta, header.meta_size) != header.meta_checksum || !checkpoint::VerifyCheckpointBuffer(verifier)) return corrupt("corrupt: its checksum does not agree");
+  bool sound = checksum(meta, header.meta_size) == header.meta_checksum && std::memcmp(meta + header.meta_size, zeros, padding(header.meta_size)) == 0;
+  if (!sound || !checkpoint::VerifyCheckpointBuffer(verifier)) return corrupt("corrupt: its checksum does not agree");
   const checkpoint::Checkpoint& in = *checkpoint::GetCheckpoint(meta);
 
   // The data's checksum is over the pieces as they were written: tensor, padding, tensor, padding, ...

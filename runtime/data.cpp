@@ -47,7 +47,7 @@ static int64_t first_outside(const uint8_t* values, int64_t count, double low, d
   return -1;
 }
 
-Status check_range(const FieldType& field, const uint8_t* values, int64_t samples, const std::string& origin) {
+Status check_range(const FieldType& field, const uint8_t* values, int64_t samples, const std::string& origin, int64_t first) {
   if (!field.has_range) return {};
   int64_t per_sample = field.type.elements(), count = samples * per_sample, bad = -1;
   switch (field.type.element) {
@@ -60,7 +60,7 @@ Status check_range(const FieldType& field, const uint8_t* values, int64_t sample
   }
   if (bad < 0) return {};
   double value = read_number(field.type.element, values + size_t(bad) * info(field.type.element).bytes);
-  return Error{GRADC_RANGE, fmt::format("{}: sample {}: '{}' is {}, but the model file says {}", origin, bad / per_sample, field.name, value, range_text(field))};
+  return Error{GRADC_RANGE, fmt::format("{}: sample {}: '{}' is {}, but the model file says {}", origin, first + bad / per_sample, field.name, value, range_text(field))};
 }
 
 // Values of a `table` in the model file: sample by sample, field by field.
@@ -99,9 +99,15 @@ static Result<std::vector<Column>> read_files(const program::Split& split, const
       if (content.error().code == GRADC_FILE) content.error().message += " (--data DIR says where the data is)";
       return content.error();
     }
-    if (split.kind() == program::SourceKind::csv) return read_csv(*content, fields, paths[i]);
+    if (split.kind() == program::SourceKind::csv) {
+      auto all = read_csv(*content, fields, paths[i]);
+      if (all)
+        for (Column& column : *all) column.file = paths[i];
+      return all;
+    }
     auto column = split.kind() == program::SourceKind::idx ? read_idx(*content, fields[i], paths[i]) : read_npy(*content, fields[i], paths[i]);
     if (!column) return column.error();
+    column->file = paths[i];
     columns.push_back(std::move(*column));
   }
   for (size_t i = 1; i < columns.size(); ++i)
@@ -140,7 +146,8 @@ Result<Samples> read_split(const program::Program& program, std::string_view dat
     return Error{GRADC_RANGE, fmt::format("{}: samples {} to {} are asked for, but there are {}", origin, first, last, total)};
   samples.count = last - first;
   for (Column& column : *columns) {
-    if (auto status = check_range(column.field, column.sample(first), last - first, origin); !status) return status.error();
+    std::string where = column.file.empty() ? origin : fmt::format("{}: '{}'", origin, column.file);
+    GRADC_TRY(check_range(column.field, column.sample(first), last - first, where, first));
     column.bytes = column.bytes.slice(size_t(first) * column.sample_bytes(), size_t(last - first) * column.sample_bytes());
     column.samples = last - first;
     samples.columns.push_back(std::move(column));

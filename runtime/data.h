@@ -24,6 +24,7 @@ struct Column {
   FieldType field;
   Bytes bytes;
   int64_t samples = 0;
+  std::string file;   // "": none
   size_t sample_bytes() const { return field.type.bytes(); }
   const uint8_t* sample(int64_t index) const { return bytes.data() + size_t(index) * sample_bytes(); }
 };
@@ -42,8 +43,8 @@ Result<Samples> read_split(const program::Program& program, std::string_view dat
 const program::DataSet* find_data(const program::Program& program, std::string_view name);
 const program::Split* find_split(const program::DataSet& data, std::string_view name);
 
-/// An error naming the first value outside the field's range. `origin` says where the values are from.
-Status check_range(const FieldType& field, const uint8_t* values, int64_t samples, const std::string& origin);
+/// An error naming the first value outside the field's range. `origin` says where the values are from, `first` the number of the first sample there.
+Status check_range(const FieldType& field, const uint8_t* values, int64_t samples, const std::string& origin, int64_t first = 0);
 
 // ---- the readers: a file's content to columns. `path` is for messages.
 

@@ -65,7 +65,21 @@ static bool write_all(int file, std::string_view piece) {
   return true;
 }
 
+// Devices and pipes are written to as they are: a rename would put a file in their place.
+static bool is_special(const std::string& path) {
+  struct stat state;
+  return stat(path.c_str(), &state) == 0 && !S_ISREG(state.st_mode) && !S_ISDIR(state.st_mode);
+}
+
 Status write_whole(const std::string& path, const std::vector<std::string_view>& pieces) {
+  if (is_special(path)) {
+    int file = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    bool written = file >= 0;
+    for (std::string_view piece : pieces) written = written && write_all(file, piece);
+    int reason = errno;
+    if (file >= 0) close(file);
+    return written ? Status() : Error{GRADC_FILE, fmt::format("cannot write '{}': {}", path, std::strerror(reason))};
+  }
   std::string temporary = fmt::format("{}.tmp.{}", path, getpid());
   auto fail = [&](int reason) {
     unlink(temporary.c_str());

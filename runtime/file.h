@@ -30,7 +30,7 @@ class Bytes {
 };
 
 /// Writes the pieces one after the other to a temporary file beside `path`, makes sure that they are on the disk, and renames it: whoever is killed, at
-/// whatever moment, leaves the old file or the new one.
+/// whatever moment, leaves the old file or the new one. Devices and pipes are written to directly.
 Status write_whole(const std::string& path, const std::vector<std::string_view>& pieces);
 
 bool file_exists(const std::string& path);

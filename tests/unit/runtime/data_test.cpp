@@ -195,6 +195,12 @@ TEST_CASE("splits") {
   REQUIRE(sliced);
   CHECK(sliced->count == 1);
   CHECK(load<float>(sliced->column("y")->sample(0)) == 1.5f);
+  data.fields[1]->has_range = true;
+  data.fields[1]->high = 1;
+  program.pack();
+  model = toy::make(program);
+  CHECK_THAT(error_of(read()), Catch::Contains("y.idx") && Catch::Contains("sample 3") && Catch::Contains("1.5"));
+  data.fields[1]->has_range = false;
   split.last = 9;
   program.pack();
   model = toy::make(program);
