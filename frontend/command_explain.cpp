@@ -38,24 +38,16 @@ int explain(std::string code) {
   return Exit::usage;
 }
 
-std::string_view kind_name(ir::OpKind kind) {
-  static constexpr std::string_view names[] = {"map", "view", "contract", "reduce", "source", "gradient"};   // in the order of OpKind
-  return names[static_cast<size_t>(kind)];
-}
-
 int print_ops(bool markdown) {
-  if (markdown) fmt::print("| operation | kind | operands | attributes | meaning |\n|---|---|---|---|---|\n");
+  if (markdown) {
+    fmt::print("{}", ir::operations_table());
+    return Exit::ok;
+  }
   for (ir::Op op : ir::all_ops()) {
     const ir::OpInfo& row = info(op);
     std::string attributes;
     for (ir::Attr attribute : row.attributes) attributes += fmt::format("{}{}", attributes.empty() ? "" : ", ", attr_name(attribute));
-    if (markdown) {
-      std::string meaning;   // a bar inside a cell would end it
-      for (char c : row.doc) meaning += c == '|' ? "\\|" : std::string(1, c);
-      fmt::print("| `{}` | {} | {} | {} | {} |\n", row.name, kind_name(row.kind), row.operands, attributes, meaning);
-    } else {
-      fmt::print("{:<14} {:<9} {}  {}\n", row.name, kind_name(row.kind), row.operands, attributes.empty() ? row.doc : fmt::format("[{}] {}", attributes, row.doc));
-    }
+    fmt::print("{:<14} {:<9} {}  {}\n", row.name, kind_name(row.kind), row.operands, attributes.empty() ? row.doc : fmt::format("[{}] {}", attributes, row.doc));
   }
   return Exit::ok;
 }

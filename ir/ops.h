@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace gradc::ir {
@@ -42,6 +43,10 @@ AttrKind attr_kind(Attr);
 std::span<const Op> all_ops();
 std::optional<Op> op_from_name(std::string_view);
 std::optional<Attr> attr_from_name(std::string_view);
+std::string_view kind_name(OpKind);        // "map", ...
+std::string_view attr_kind_name(AttrKind); // "integer", ...
+/// ops.def as a table in Markdown: what OPERATIONS.md holds.
+std::string operations_table();
 
 inline bool is_map(Op op) { return info(op).kind == OpKind::map; }
 inline bool is_view(Op op) { return info(op).kind == OpKind::view; }
