@@ -88,7 +88,7 @@ ir::Value Elaborator::float_node(const Value& value, const Span& span) {
   return v;
 }
 
-ir::Value Elaborator::number_like(const Value& value, const ir::Type& wanted) {
+ir::Value Elaborator::number_like(const Value& value, ir::Type wanted) {
   auto* number = value.get<Number>();
   auto* flag = value.get<Flag>();
   const ScalarPtr& run = number ? number->run : flag->run;

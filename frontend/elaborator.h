@@ -96,7 +96,7 @@ class Elaborator {
   /// The node of a tensor, or of a number or list as a tensor of the preferred element type. Invalid after an error.
   ir::Value node(const Value&, const Span&, ir::ElementType preferred = ir::ElementType::f32);
   ir::Value float_node(const Value&, const Span&);                          // integers and bools are cast to f32
-  ir::Value number_like(const Value& number, const ir::Type&);              // a number as a constant of that type
+  ir::Value number_like(const Value& number, ir::Type);                     // a number as a constant of that type
   ir::Value input(const std::string& name, const ir::Type&);
   ir::Value variable(const std::string& name);
   bool is_tensor_like(const Value&) const;                                  // a tensor, or a list of numbers
