@@ -1,0 +1,80 @@
+#include "codegen/execute.h"
+
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "codegen/compile.h"
+#include "codegen/llvm_module.h"
+#include "ir/check.h"
+#include "runtime/image.h"
+
+namespace gradc::codegen {
+namespace {
+struct Free {
+  void operator()(char* p) const { ::operator delete(p, std::align_val_t(64)); }
+};
+using Block = std::unique_ptr<char, Free>;
+
+// Filled with a pattern that is NaN in every float type: a read of what nobody wrote shows.
+Block block(size_t bytes) {
+  Block memory(static_cast<char*>(::operator new(std::max<size_t>(bytes, 64), std::align_val_t(64))));
+  std::memset(memory.get(), 0xff, std::max<size_t>(bytes, 64));
+  return memory;
+}
+}  // namespace
+
+ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> calls, const ir::Bindings& bindings, const Target& target, int64_t grain) {
+  ir::Module module;
+  for (const ir::Node& node : function.nodes)
+    if (node.op == ir::Op::variable && !module.variable(node.attrs.text(ir::Attr::name))) module.variables.push_back({node.attrs.text(ir::Attr::name), node.type, ir::VariableKind::state, false, {}});
+  for (const ir::Result& r : function.results)
+    if (r.write && !module.variable(r.name)) module.variables.push_back({r.name, function.type(r.value), ir::VariableKind::state, false, {}});
+
+  program::ProgramT program;
+  KernelTable kernels;
+  place_variables(module, program);
+  plan_entry(module, function, std::move(calls), kernels, program);
+  std::vector<Object> objects = compile(kernels, {target, 1, false, false});
+  finish_program(kernels, objects, target, program);
+  const program::EntryT& entry = *program.entries.front();
+
+  Jit jit;
+  for (const Object& object : objects) jit.add(object.code);
+  Block variables = block(program.variables_bytes), arena = block(entry.arena_bytes), scratch = block(entry.scratch_bytes), constants = block(program.constants.size());
+  std::memcpy(constants.get(), program.constants.data(), program.constants.size());
+  auto at = [&](const program::Place& place) {
+    char* base = place.space() == program::Space::variables ? variables.get() : place.space() == program::Space::arena ? arena.get() : constants.get();
+    return base + place.offset();
+  };
+  auto load = [&](const ir::Tensor& tensor, char* to) { std::memcpy(to, tensor.bytes().data(), tensor.bytes().size()); };
+  for (const auto& v : program.variables)
+    if (auto it = bindings.find("@" + v->name); it != bindings.end()) load(it->second, variables.get() + v->offset);
+  for (const auto& port : entry.inputs) load(bindings.at(port->name), at(*port->place));
+
+  for (const auto& phase : entry.phases)
+    for (const auto& strand : phase->strands) {
+      uint64_t step = grain > 0 ? static_cast<uint64_t>(grain) : strand->calls.front()->grain;
+      for (uint64_t begin = 0; begin < strand->calls.front()->units; begin += step)
+        for (const auto& call : strand->calls) {
+          std::vector<char*> args;
+          for (const program::Place& place : call->args) args.push_back(at(place));
+          jit.lookup<gradc_kernel>(KernelTable::symbol(call->kernel))(args.data(), static_cast<int64_t>(begin), static_cast<int64_t>(std::min(begin + step, call->units)), scratch.get());
+        }
+    }
+
+  ir::Bindings results;
+  auto store = [&](const std::string& name, const ir::Type& type, const char* from) {
+    ir::Tensor tensor(type);
+    std::memcpy(tensor.bytes().data(), from, tensor.bytes().size());
+    results.emplace(name, std::move(tensor));
+  };
+  for (const ir::Result& r : function.results) {
+    if (!r.write) continue;
+    for (const auto& v : program.variables)
+      if (v->name == r.name) store("@" + r.name, function.type(r.value), variables.get() + v->offset);
+  }
+  for (const auto& port : entry.outputs) store(port->name, function.type(function.result(port->name)->value), at(*port->place));
+  return results;
+}
+}  // namespace gradc::codegen

@@ -1,0 +1,214 @@
+// Stages, in order: parse, elaborate (graph), split validation and mask chunks, expand gradients (gradient), optimize
+// (optimized), fuse and plan (kernels), emit (llvm, assembly), then an artifact. Each stage is done once, when it is first needed.
+#include "frontend/driver.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "codegen/compile.h"
+#include "codegen/link.h"
+#include "codegen/llvm_module.h"
+#include "frontend/ast_dump.h"
+#include "frontend/driver_lower.h"
+#include "frontend/elaborate.h"
+#include "frontend/library_header.h"
+#include "frontend/parser.h"
+#include "ir/check.h"
+#include "ir/dot.h"
+#include "ir/text.h"
+#include "ir/verify.h"
+#include "passes/fusion.h"
+#include "runtime/gradc.h"
+
+namespace gradc {
+namespace fs = std::filesystem;
+
+struct Driver::State {
+  DriverOptions options;
+  Sources sources;
+  Diagnostics diagnostics{sources};
+  FileId file = 0;
+  std::optional<Program> program;
+  ir::Module gradient, optimized;
+  Stage reached = Stage::ast;
+  codegen::KernelTable kernels;
+  codegen::Target target;
+  std::vector<codegen::Object> objects;
+  bool text_kept = false;
+  std::vector<std::pair<std::string, double>> times;
+
+  template <typename F>
+  auto timed(const char* what, F f) {
+    auto start = std::chrono::steady_clock::now();
+    struct Record {
+      State& state;
+      const char* what;
+      std::chrono::steady_clock::time_point start;
+      ~Record() { state.times.push_back({what, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}); }
+    } record{*this, what, start};
+    return f();
+  }
+
+  void check(const ir::Module& module, const char* stage) {
+    if (!options.verify) return;
+    std::string error = ir::verify(module);
+    CHECK(error.empty(), "after {}: {}", stage, error);
+  }
+
+  bool choose_target() {
+    if (options.target == "native") {
+      target = codegen::host_target();
+      return true;
+    }
+    if (auto named = codegen::named_target(options.target)) {
+      target = *named;
+      return true;
+    }
+    diagnostics.add(DiagnosticId::unknown_target, {}, fmt::format("there is no target `{}`", options.target)).hints = {"targets are native, avx512, avx2 and baseline"};
+    return false;
+  }
+
+  // Takes the program up to a stage; false if diagnostics say why not.
+  bool lower(Stage stage) {
+    if (!program) return false;
+    if (reached < Stage::gradient && stage >= Stage::gradient) {
+      if (!timed("gradient", [&] { return lower_to_gradient(*program, gradient, diagnostics, sources); })) return false;
+      check(gradient, "gradient");
+      reached = Stage::gradient;
+    }
+    if (reached < Stage::optimized && stage >= Stage::optimized) {
+      timed("optimize", [&] { optimized = lower_to_optimized(gradient, options.verify); });
+      check(optimized, "optimize");
+      reached = Stage::optimized;
+    }
+    if (reached < Stage::kernels && stage >= Stage::kernels) {
+      if (!choose_target()) return false;
+      timed("fuse and plan", [&] { plan(); });
+      reached = Stage::kernels;
+    }
+    bool text = stage == Stage::llvm || stage == Stage::assembly;
+    if (stage >= Stage::llvm && (reached < Stage::llvm || (text && !text_kept))) {
+      timed("compile", [&] { objects = codegen::compile(kernels, {target, 0, text, text}); });
+      text_kept = text;
+      reached = Stage::llvm;
+    }
+    return true;
+  }
+
+  void plan() {
+    auto& image = program->image;
+    codegen::place_variables(optimized, image);
+    for (const ir::Function& function : optimized.functions) {
+      ir::Function prepared = function;
+      passes::prepare_for_fusion(prepared);
+      codegen::plan_entry(optimized, prepared, passes::fuse(prepared), kernels, image);
+    }
+  }
+
+  bool fail(DiagnosticId id, const std::string& message) {
+    diagnostics.add(id, {}, message);
+    return false;
+  }
+
+  // The linked pieces of an artifact: kernels and image.
+  codegen::Objects pieces(const std::string& prefix, codegen::Surface surface) {
+    codegen::finish_program(kernels, objects, target, program->image);
+    codegen::Objects all;
+    for (const codegen::Object& object : objects) all.push_back(object.code);
+    all.push_back(codegen::image_object(prefix, codegen::serialize(program->image), objects.size(), surface, target));
+    return all;
+  }
+};
+
+Driver::Driver(DriverOptions options) : state_(std::make_unique<State>()) { state_->options = std::move(options); }
+Driver::~Driver() = default;
+Sources& Driver::sources() { return state_->sources; }
+Diagnostics& Driver::diagnostics() { return state_->diagnostics; }
+const std::vector<std::pair<std::string, double>>& Driver::times() const { return state_->times; }
+
+bool Driver::load(const std::string& path, std::optional<std::string> text) {
+  State& s = *state_;
+  if (!text) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) return s.fail(DiagnosticId::cannot_read, fmt::format("cannot read {}: {}", path, std::strerror(errno)));
+    std::ostringstream contents;
+    contents << file.rdbuf();
+    text = contents.str();
+  }
+  s.file = s.sources.add(path, std::move(*text));
+  ElaborateOptions options;
+  options.set = s.options.set;
+  options.optimizers = s.options.optimizers;
+  s.program = s.timed("parse and elaborate", [&] { return elaborate(s.file, s.sources, s.diagnostics, options); });
+  if (s.program) {
+    s.program->image.source = path;
+    s.program->image.name = fs::path(path).stem().string();
+    s.program->module.name = s.program->image.name;
+    s.check(s.program->module, "elaborate");
+  }
+  return s.program.has_value() && !s.diagnostics.failed();
+}
+
+const ir::Module* Driver::module_at(Stage stage) {
+  if (!state_->lower(stage)) return nullptr;
+  if (stage == Stage::graph) return &state_->program->module;
+  return stage == Stage::gradient ? &state_->gradient : &state_->optimized;
+}
+
+std::optional<std::string> Driver::dump(Stage stage, DumpFormat format, const std::string& function) {
+  State& s = *state_;
+  if (stage == Stage::ast) {
+    ast::File file = parse(s.file, s.sources, s.diagnostics);
+    if (s.diagnostics.failed()) return std::nullopt;
+    return dump_ast(file);
+  }
+  if (!s.lower(stage)) return std::nullopt;
+  return dump_stage({stage, format, function, s.kernels, s.objects, s.program->image, stage == Stage::graph ? s.program->module : stage == Stage::gradient ? s.gradient : s.optimized},
+                    s.diagnostics);
+}
+
+bool Driver::build_executable(const std::string& output) {
+  State& s = *state_;
+  if (!s.lower(Stage::llvm)) return false;
+  std::string error = s.timed("link", [&] { return codegen::link_executable(s.pieces("gradc_model", codegen::Surface::main), output); });
+  return error.empty() || s.fail(DiagnosticId::cannot_write, error);
+}
+
+bool Driver::build_library(const std::string& folder) {
+  State& s = *state_;
+  if (!s.lower(Stage::llvm)) return false;
+  std::error_code failed;
+  fs::create_directories(folder, failed);
+  if (failed) return s.fail(DiagnosticId::cannot_write, fmt::format("cannot make the folder {}: {}", folder, failed.message()));
+  const std::string name = identifier(s.program->image.name);
+  auto in = [&](const std::string& file) { return (fs::path(folder) / file).string(); };
+  codegen::Objects pieces = s.pieces(name, codegen::Surface::library);
+  std::string error = s.timed("link", [&] {
+    std::string e = codegen::link_shared(pieces, name, in("lib" + name + ".so"));
+    return e.empty() ? codegen::link_static(pieces, name, in("lib" + name + ".a")) : e;
+  });
+  if (!error.empty()) return s.fail(DiagnosticId::cannot_write, error);
+  std::ofstream header(in(name + ".h"));
+  header << library_header(name, s.program->image);
+  return header.flush() ? true : s.fail(DiagnosticId::cannot_write, fmt::format("cannot write {}", in(name + ".h")));
+}
+
+int Driver::run(const std::vector<std::string>& arguments) {
+  State& s = *state_;
+  if (!s.lower(Stage::llvm)) return 1;
+  codegen::finish_program(s.kernels, s.objects, s.target, s.program->image);
+  std::vector<uint8_t> program = codegen::serialize(s.program->image);
+  codegen::Jit jit;
+  std::vector<gradc_kernel> kernels;
+  for (const codegen::Object& object : s.objects) jit.add(object.code);
+  for (uint32_t i = 0; i < s.objects.size(); ++i) kernels.push_back(jit.lookup<gradc_kernel>(codegen::KernelTable::symbol(i)));
+  gradc_image image{program.data(), program.size(), kernels.data()};
+  std::vector<const char*> raw;
+  for (const std::string& argument : arguments) raw.push_back(argument.c_str());
+  return gradc_main(&image, static_cast<int>(raw.size()), raw.data());
+}
+}  // namespace gradc

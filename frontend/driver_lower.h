@@ -1,0 +1,32 @@
+// What the driver does to functions between elaboration and fusion, and how it shows a stage.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "codegen/compile.h"
+#include "frontend/driver.h"
+#include "frontend/program.h"
+
+namespace gradc {
+
+/// Splits validation into accumulate and finish, masks chunks, checks exports, and expands gradients. Fills in the image's
+/// Accumulated rows. False if diagnostics say why not.
+bool lower_to_gradient(Program&, ir::Module& out, Diagnostics&, const Sources&);
+
+/// Optimizes every function of a module without grad nodes; with `verify`, the verifier runs after each pass.
+ir::Module lower_to_optimized(const ir::Module&, bool verify);
+
+/// What dump_stage may show.
+struct DumpRequest {
+  Stage stage;
+  DumpFormat format;
+  std::string function;   // "" is all
+  const codegen::KernelTable& kernels;
+  const std::vector<codegen::Object>& objects;
+  const program::ProgramT& image;
+  const ir::Module& module;
+};
+std::optional<std::string> dump_stage(const DumpRequest&, Diagnostics&);
+
+}  // namespace gradc
