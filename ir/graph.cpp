@@ -59,7 +59,9 @@ const Variable* Module::variable(std::string_view variable_name) const {
 
 std::string Module::describe(Loc loc) const {
   if (!loc.known()) return "unknown";
-  std::string place = fmt::format("{}:{}", files[loc.file], loc.line);
+  // A function without its module's files is described as its text form does.
+  std::string file = loc.file < files.size() ? files[loc.file] : fmt::format("file{}", loc.file);
+  std::string place = fmt::format("{}:{}", file, loc.line);
   return loc.role == Loc::Role::source ? place : fmt::format("{} of {}", role_name(loc.role), place);
 }
 
