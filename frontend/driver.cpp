@@ -35,6 +35,7 @@ struct Driver::State {
   std::optional<Program> program;
   ir::Module gradient, optimized;
   Stage reached = Stage::ast;
+  std::vector<FusedFunction> fused;
   codegen::KernelTable kernels;
   codegen::Target target;
   std::vector<codegen::Object> objects;
@@ -105,7 +106,9 @@ struct Driver::State {
     for (const ir::Function& function : optimized.functions) {
       ir::Function prepared = function;
       passes::prepare_for_fusion(prepared);
-      codegen::plan_entry(optimized, prepared, passes::fuse(prepared), kernels, image);
+      std::vector<ir::KernelCall> calls = passes::fuse(prepared);
+      codegen::plan_entry(optimized, prepared, calls, kernels, image);
+      fused.push_back({std::move(prepared), std::move(calls)});
     }
   }
 
@@ -167,7 +170,7 @@ std::optional<std::string> Driver::dump(Stage stage, DumpFormat format, const st
     return dump_ast(file);
   }
   if (!s.lower(stage)) return std::nullopt;
-  return dump_stage({stage, format, function, s.kernels, s.objects, s.program->image, stage == Stage::graph ? s.program->module : stage == Stage::gradient ? s.gradient : s.optimized},
+  return dump_stage({stage, format, function, s.kernels, s.objects, s.program->image, s.fused, stage == Stage::graph ? s.program->module : stage == Stage::gradient ? s.gradient : s.optimized},
                     s.diagnostics);
 }
 

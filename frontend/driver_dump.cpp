@@ -35,14 +35,14 @@ std::string entry_text(const program::EntryT& entry) {
 }  // namespace
 
 std::optional<std::string> dump_stage(const DumpRequest& request, Diagnostics& diagnostics) {
-  std::string text;
-  if (request.stage == Stage::kernels) {
-    for (size_t i = 0; i < request.kernels.kernels().size(); ++i)
-      if (request.function.empty()) text += fmt::format("# kernel {}: {}\n{}\n", i, ir::describe(request.kernels.kernels()[i]), request.kernels.text(static_cast<uint32_t>(i)));
-    for (const auto& entry : request.image.entries)
-      if (request.function.empty() || entry->name == request.function) text += entry_text(*entry) + "\n";
-    return text;
+  auto chosen = [&](const std::string& name) { return request.function.empty() || name == request.function; };
+  if (!request.function.empty() && !request.module.function(request.function)) {
+    std::vector<std::string> names;
+    for (const ir::Function& f : request.module.functions) names.push_back(f.name);
+    diagnostics.add(DiagnosticId::unknown_function, {}, fmt::format("there is no function `{}`", request.function)).hints = {fmt::format("functions: {}", fmt::join(names, ", "))};
+    return std::nullopt;
   }
+  std::string text;
   if (request.stage == Stage::llvm || request.stage == Stage::assembly) {
     for (size_t i = 0; i < request.objects.size(); ++i) {
       text += fmt::format("{} kernel {}: {}\n", request.stage == Stage::llvm ? ";" : "#", i, ir::describe(request.kernels.kernels()[i]));
@@ -50,24 +50,44 @@ std::optional<std::string> dump_stage(const DumpRequest& request, Diagnostics& d
     }
     return text;
   }
-  if (!request.function.empty() && !request.module.function(request.function)) {
-    std::vector<std::string> names;
-    for (const ir::Function& f : request.module.functions) names.push_back(f.name);
-    diagnostics.add(DiagnosticId::unknown_function, {}, fmt::format("there is no function `{}`", request.function)).hints = {fmt::format("functions: {}", fmt::join(names, ", "))};
-    return std::nullopt;
+  bool kernels = request.stage == Stage::kernels;
+  if (request.format == DumpFormat::text) {
+    if (!kernels) {
+      ir::Module module = request.module;
+      std::erase_if(module.functions, [&](const ir::Function& f) { return !chosen(f.name); });
+      return ir::print(module);
+    }
+    std::vector<bool> used(request.kernels.kernels().size(), request.function.empty());
+    std::string entries;
+    for (const auto& entry : request.image.entries) {
+      if (!chosen(entry->name)) continue;
+      entries += entry_text(*entry) + "\n";
+      for (const auto& phase : entry->phases)
+        for (const auto& strand : phase->strands)
+          for (const auto& call : strand->calls) used[call->kernel] = true;
+    }
+    for (size_t i = 0; i < used.size(); ++i)
+      if (used[i]) text += fmt::format("# kernel {}: {}\n{}\n", i, ir::describe(request.kernels.kernels()[i]), request.kernels.text(static_cast<uint32_t>(i)));
+    return text + entries;
   }
-  ir::Module chosen = request.module;
-  if (!request.function.empty()) chosen.functions = {*request.module.function(request.function)};
-  if (request.format == DumpFormat::text) return ir::print(chosen);
-  for (const ir::Function& f : chosen.functions) text += ir::dot(chosen, f);
+  ir::Module module = request.module;
+  std::erase_if(module.functions, [&](const ir::Function& f) { return !chosen(f.name); });
+  if (kernels) {
+    for (const FusedFunction& f : request.fused)
+      if (chosen(f.function.name)) text += ir::dot(f.function, f.calls, &request.module);
+  } else {
+    text = ir::dot(module);
+  }
   if (request.format == DumpFormat::dot) return text;
-  if (chosen.functions.size() != 1) {
-    diagnostics.add(DiagnosticId::unknown_function, {}, "svg shows one function at a time").hints = {"choose one with --function"};
+  if (kernels && module.functions.size() != 1) {
+    diagnostics.add(DiagnosticId::unknown_function, {}, "a drawing of kernels shows one function at a time").hints = {"choose one with --function"};
     return std::nullopt;
   }
-  std::string error;
-  std::optional<std::string> svg = ir::svg(text, error);
-  if (!svg) diagnostics.add(DiagnosticId::no_graphviz, {}, error);
-  return svg;
+  ir::Svg svg = ir::svg(text);
+  if (!svg.error.empty()) {
+    diagnostics.add(DiagnosticId::no_graphviz, {}, svg.error);
+    return std::nullopt;
+  }
+  return svg.text;
 }
 }  // namespace gradc

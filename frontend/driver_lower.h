@@ -6,6 +6,7 @@
 
 #include "codegen/compile.h"
 #include "frontend/driver.h"
+#include "ir/kernel.h"
 #include "frontend/program.h"
 
 namespace gradc {
@@ -17,6 +18,12 @@ bool lower_to_gradient(Program&, ir::Module& out, Diagnostics&, const Sources&);
 /// Optimizes every function of a module without grad nodes; with `verify`, the verifier runs after each pass.
 ir::Module lower_to_optimized(const ir::Module&, bool verify);
 
+/// A function as it went into the plan, and the kernels that it became.
+struct FusedFunction {
+  ir::Function function;
+  std::vector<ir::KernelCall> calls;
+};
+
 /// What dump_stage may show.
 struct DumpRequest {
   Stage stage;
@@ -25,6 +32,7 @@ struct DumpRequest {
   const codegen::KernelTable& kernels;
   const std::vector<codegen::Object>& objects;
   const program::ProgramT& image;
+  const std::vector<FusedFunction>& fused;
   const ir::Module& module;
 };
 std::optional<std::string> dump_stage(const DumpRequest&, Diagnostics&);
