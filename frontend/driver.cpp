@@ -167,7 +167,7 @@ std::optional<std::string> Driver::dump(Stage stage, DumpFormat format, const st
   if (stage == Stage::ast) {
     ast::File file = parse(s.file, s.sources, s.diagnostics);
     if (s.diagnostics.failed()) return std::nullopt;
-    return dump_ast(file);
+    return gradc::dump(file);
   }
   if (!s.lower(stage)) return std::nullopt;
   return dump_stage({stage, format, function, s.kernels, s.objects, s.program->image, s.fused, stage == Stage::graph ? s.program->module : stage == Stage::gradient ? s.gradient : s.optimized},

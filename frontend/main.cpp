@@ -10,6 +10,8 @@ namespace {
 
 // In the order of --help.
 constexpr void (*subcommands[])(CLI::App&, int& exit_code) = {
+    gradc::command::add_build,
+    gradc::command::add_run,
     gradc::command::add_dump,
     gradc::command::add_opt,
     gradc::command::add_fmt,
