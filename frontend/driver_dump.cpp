@@ -85,7 +85,7 @@ std::optional<std::string> dump_stage(const DumpRequest& request, Diagnostics& d
   }
   ir::Svg svg = ir::svg(text);
   if (!svg.error.empty()) {
-    diagnostics.add(DiagnosticId::no_graphviz, {}, svg.error);
+    diagnostics.add(DiagnosticId::no_drawing, {}, svg.error);
     return std::nullopt;
   }
   return svg.text;
