@@ -195,7 +195,7 @@ bool TrainElaborator::build_function(const StepPlan& plan, const Recipe& recipe,
     ir::Loc outer = b.loc;
     b.loc = e_.location(found.loss_span.known() ? found.loss_span : span_);
     for (size_t i = 0; i < chosen_.size(); ++i) {
-      const ir::Type& type = e_.program.module.variable(chosen_[i])->type;
+      ir::Type type = e_.program.module.variable(chosen_[i])->type;
       std::string sum = chunks_ ? accumulator(plan, fmt::format("{}/{}", index, chosen_[i]), type) : "";
       if (half == Half::apply) {
         result->entries.push_back(e_.tensor(over_count(sum)));

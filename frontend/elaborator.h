@@ -89,8 +89,9 @@ class Elaborator {
 
   // ---- elaborate_tensors.cpp: nodes
   ir::Builder& builder() { return out->builder; }
-  const ir::Type& type(const Tensor& t) const { return emissions_[t.emission].function.type(t.node); }
-  const ir::Type& type(ir::Value v) const { return out->function.type(v); }
+  // By value: a reference would dangle as soon as another node is appended.
+  ir::Type type(const Tensor& t) const { return emissions_[t.emission].function.type(t.node); }
+  ir::Type type(ir::Value v) const { return out->function.type(v); }
   Value tensor(ir::Value v) const { return Tensor{v, out->id}; }
   ir::Value materialise(const ScalarPtr&);                                  // a rank-0 f64 or bool node
   /// The node of a tensor, or of a number or list as a tensor of the preferred element type. Invalid after an error.
