@@ -11,6 +11,7 @@
 #include "codegen/emit.h"
 #include "codegen/llvm_module.h"
 #include "ir/check.h"
+#include "runtime/image.h"
 
 namespace gradc::codegen {
 
@@ -52,6 +53,7 @@ void finish_program(const KernelTable& table, const std::vector<Object>& objects
     kernel->text = ir::describe(table.kernels()[i]);
     program.kernels.push_back(std::move(kernel));
   }
+  program.abi = GRADC_ABI;
   program.target = target.name;
   program.features = target.features;
 }
