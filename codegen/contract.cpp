@@ -127,14 +127,14 @@ void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue l
       a = {scratch_at(plan_.a_offset), frame_.scratch, plan_.a_row_stride, 1, 0};
       a.base = at(a.base, times(first, -a.row_stride));
     } else {
-      a = in_place(plan_.a);
+      a = in_place(Side::a);
       if (a.lane_stride) a.base = at(a.base, times(panel.lane, a.lane_stride));
     }
     a.base = at(a.base, times(first_depth, a.depth_stride));
     if (packed) {
       b = {scratch_at(plan_.b_offset), frame_.scratch, 0, panel.vectors * plan_.width, 1};
     } else {
-      b = in_place(plan_.b);
+      b = in_place(Side::b);
       b.base = at(b.base, add(times(panel.lane, b.lane_stride), times(first_depth, b.depth_stride)));
     }
     return std::pair{a, b};

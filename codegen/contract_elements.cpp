@@ -15,14 +15,13 @@ void ContractEmitter::make_variables() {
   scalars_.emplace(frame_, space_, 1);
 }
 
-LlvmValue ContractEmitter::operand_vector(ir::Value operand, LlvmValue row, LlvmValue k, LlvmValue lane, LlvmValue mask) {
+LlvmValue ContractEmitter::operand_vector(Side side, LlvmValue row, LlvmValue k, LlvmValue lane, LlvmValue mask) {
   Expression& e = *vectors_;
   ScopeGuard scope(e);
-  bool is_a = operand == plan_.a;
   IndexVector place;
   for (size_t i = 0; i < plan_.axes.size(); ++i) {
     const ContractAxis& axis = plan_.axes[i];
-    if (axis.role == AxisRole::lanes || !(is_a ? axis.in_a : axis.in_b)) continue;
+    if (axis.role == AxisRole::lanes || !(side == Side::a ? axis.in_a : axis.in_b)) continue;
     bind(e, axes_[i], axis.role == AxisRole::rows ? row : index_[i], false);
     place.push_back(axes_[i]);
   }
@@ -34,7 +33,7 @@ LlvmValue ContractEmitter::operand_vector(ir::Value operand, LlvmValue row, Llvm
     place.push_back(axes_[plan_.lane_axis]);
   }
   e.set_mask(mask);
-  LlvmValue x = e.emit_lanes(operand, place);
+  LlvmValue x = e.emit_lanes(side == Side::a ? plan_.a : plan_.b, place);
   e.set_mask(nullptr);
   return mask ? b_.CreateSelect(mask, x, llvm::Constant::getNullValue(vector_)) : x;
 }

@@ -21,6 +21,7 @@ class ContractEmitter {
   llvm::Function* run();
 
  private:
+  enum class Side { a, b };   // which operand: both may be the same value
   // An operand as tiles read it: element (row, k, lane) lies at base + row * row_stride + k * depth_stride + lane * lane_stride.
   // Rows count from 0 of the row index, k from the start of the depth block, lanes from the start of the panel.
   struct Operand {
@@ -56,21 +57,21 @@ class ContractEmitter {
   LlvmValue horizontal_sum(LlvmValue);
 
   // ---- operands (contract_pack.cpp)
-  Operand in_place(ir::Value operand);
+  Operand in_place(Side);
   void pack_panel(const Panel&, LlvmValue first_depth, LlvmValue depth);
   void pack_transposed(const Panel&, LlvmValue first_depth, LlvmValue depth);
   void pack_rows(LlvmValue first_row, LlvmValue last_row, LlvmValue first_depth, LlvmValue depth, int64_t unit);
   void pack_vector(LlvmValue first_depth, LlvmValue depth, int64_t unit);
-  void pack_line(ir::Value operand, LlvmValue row, LlvmValue first_depth, LlvmValue depth, int64_t unit, LlvmValue to);
+  void pack_line(Side, LlvmValue row, LlvmValue first_depth, LlvmValue depth, int64_t unit, LlvmValue to);
   Values transpose(Values rows);
-  bool lane_last(ir::Value operand) const;   // does it have the lane index?
-  Values operand_index(ir::Value operand, LlvmValue row, LlvmValue k, LlvmValue lane) const;
+  bool lane_last(Side) const;   // does it have the lane index?
+  Values operand_index(Side, LlvmValue row, LlvmValue k, LlvmValue lane) const;
 
   // ---- elements (contract_elements.cpp)
   void make_variables();
   static void bind(Expression&, const Index& variable, LlvmValue, bool lanes);
   // A vector of an operand, along its last axis: lanes if `lane` is given, else the reduced index. Masked lanes are zero.
-  LlvmValue operand_vector(ir::Value operand, LlvmValue row, LlvmValue k, LlvmValue lane, LlvmValue mask);
+  LlvmValue operand_vector(Side, LlvmValue row, LlvmValue k, LlvmValue lane, LlvmValue mask);
   // The kernel's results at one place of the hero, whose sum is given: a vector along the lane index from there, or a scalar
   // in the dot form.
   void store_results(const Values& index, LlvmValue sum, LlvmValue mask);

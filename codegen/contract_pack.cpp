@@ -9,28 +9,27 @@
 
 namespace gradc::codegen {
 
-Values ContractEmitter::operand_index(ir::Value operand, LlvmValue row, LlvmValue k, LlvmValue lane) const {
-  bool is_a = operand == plan_.a;
-  Values index;
+Values ContractEmitter::operand_index(Side side, LlvmValue row, LlvmValue k, LlvmValue lane) const {
+    Values index;
   for (size_t i = 0; i < plan_.axes.size(); ++i) {
     const ContractAxis& axis = plan_.axes[i];
-    if (axis.role == AxisRole::lanes || !(is_a ? axis.in_a : axis.in_b)) continue;
+    if (axis.role == AxisRole::lanes || !(side == Side::a ? axis.in_a : axis.in_b)) continue;
     index.push_back(axis.role == AxisRole::rows ? row : index_[i]);
   }
   index.push_back(k);
-  if (lane_last(operand)) index.push_back(lane);
+  if (lane_last(side)) index.push_back(lane);
   return index;
 }
 
-bool ContractEmitter::lane_last(ir::Value operand) const {
-  return plan_.lane_axis >= 0 && (operand == plan_.a ? plan_.axes[plan_.lane_axis].in_a : plan_.axes[plan_.lane_axis].in_b);
+bool ContractEmitter::lane_last(Side side) const {
+  return plan_.lane_axis >= 0 && (side == Side::a ? plan_.axes[plan_.lane_axis].in_a : plan_.axes[plan_.lane_axis].in_b);
 }
 
-ContractEmitter::Operand ContractEmitter::in_place(ir::Value operand) {
-  const LinearAccess& access = operand == plan_.a ? *plan_.a_access : *plan_.b_access;
-  auto index = operand_index(operand, nullptr, nullptr, nullptr);
+ContractEmitter::Operand ContractEmitter::in_place(Side side) {
+  const LinearAccess& access = side == Side::a ? *plan_.a_access : *plan_.b_access;
+  auto index = operand_index(side, nullptr, nullptr, nullptr);
   Operand result;
-  size_t depth_axis = index.size() - 1 - (lane_last(operand) ? 1 : 0);
+  size_t depth_axis = index.size() - 1 - (lane_last(side) ? 1 : 0);
   LlvmValue place = number(access.offset);
   for (size_t i = 0; i < index.size(); ++i) {
     int64_t stride = access.strides[i];
@@ -53,7 +52,7 @@ void ContractEmitter::pack_panel(const Panel& panel, LlvmValue first_depth, Llvm
   }
   loop(number(0), depth, 1, [&](LlvmValue k) {
     for (int v = 0; v < panel.vectors; ++v) {
-      LlvmValue x = operand_vector(plan_.b, nullptr, add(first_depth, k), add(panel.lane, number(v * width)), v == panel.vectors - 1 ? panel.mask : nullptr);
+      LlvmValue x = operand_vector(Side::b, nullptr, add(first_depth, k), add(panel.lane, number(v * width)), v == panel.vectors - 1 ? panel.mask : nullptr);
       store(frame_.scratch, x, at(to, add(times(k, row_size), number(v * width))), vector_align_);
     }
   });
@@ -81,7 +80,7 @@ Values ContractEmitter::transpose(Values rows) {
 
 void ContractEmitter::pack_transposed(const Panel& panel, LlvmValue first_depth, LlvmValue depth) {
   int width = plan_.width, row_size = panel.vectors * width;
-  Operand from = in_place(plan_.b);
+  Operand from = in_place(Side::b);
   LlvmValue base = at(from.base, add(times(panel.lane, from.lane_stride), times(first_depth, from.depth_stride)));
   LlvmValue to = scratch_at(plan_.b_offset);
   auto blocks = [&](LlvmValue first, LlvmValue last, bool whole) {
@@ -107,22 +106,22 @@ void ContractEmitter::pack_rows(LlvmValue first_row, LlvmValue last_row, LlvmVal
   LlvmValue to = scratch_at(plan_.a_offset);
   loop(first_row, last_row, 1, [&](LlvmValue row) {
     LlvmValue row_at = at(to, times(b_.CreateSub(row, first_row), plan_.a_row_stride));
-    pack_line(plan_.a, row, first_depth, depth, unit, row_at);
+    pack_line(Side::a, row, first_depth, depth, unit, row_at);
   });
 }
 
 void ContractEmitter::pack_vector(LlvmValue first_depth, LlvmValue depth, int64_t unit) {
-  pack_line(plan_.b, nullptr, first_depth, depth, unit, scratch_at(plan_.b_offset));
+  pack_line(Side::b, nullptr, first_depth, depth, unit, scratch_at(plan_.b_offset));
 }
 
 // The reduced elements first_depth ... first_depth + depth of one row, zeros up to a multiple of `unit`.
-void ContractEmitter::pack_line(ir::Value operand, LlvmValue row, LlvmValue first_depth, LlvmValue depth, int64_t unit, LlvmValue to) {
+void ContractEmitter::pack_line(Side side, LlvmValue row, LlvmValue first_depth, LlvmValue depth, int64_t unit, LlvmValue to) {
   int width = plan_.width;
   LlvmValue whole = b_.CreateAnd(depth, number(-width));
-  loop(number(0), whole, width, [&](LlvmValue k) { store(frame_.scratch, operand_vector(operand, row, add(first_depth, k), nullptr, nullptr), at(to, k), bytes_); });
+  loop(number(0), whole, width, [&](LlvmValue k) { store(frame_.scratch, operand_vector(side, row, add(first_depth, k), nullptr, nullptr), at(to, k), bytes_); });
   loop(whole, depth, width, [&](LlvmValue k) {
     LlvmValue mask = lane_mask(b_.CreateSub(depth, k));
-    store(frame_.scratch, operand_vector(operand, row, add(first_depth, k), nullptr, mask), at(to, k), bytes_);
+    store(frame_.scratch, operand_vector(side, row, add(first_depth, k), nullptr, mask), at(to, k), bytes_);
   });
   if (unit <= width) return;
   LlvmValue written = b_.CreateAnd(add(depth, number(width - 1)), number(-width));

@@ -258,6 +258,9 @@ class Canonical {
     return copies_[v.id] = plan_.kernel.body.append(std::move(node));
   }
 
+  // Whether a view keeps the elements in their row-major order: it only changes extents of 1, or nothing.
+  bool same_order(Value v) const;
+
   // A value of the hero's shape, in the merged shape.
   Value merged(Value v) {
     auto [place, fresh] = merged_.try_emplace(v);
@@ -271,12 +274,24 @@ class Canonical {
       made = build_.make(node.op, operands, node.attrs);
     } else if (node.op == Op::constant) {
       made = build_.constant(node.attrs.number(Attr::value), {node.type.element, shape_});
+    } else if (same_order(v)) {
+      made = merged(node.operands[0]);
     } else {
       made = build_.reshape(copy(v), shape_);
     }
     return merged_[v] = made;
   }
 };
+
+bool Canonical::same_order(Value v) const {
+  const Node& view = from_[v];
+  if (!is_view(view.op) || view.type.size() != from_.type(view.operands[0]).size()) return false;
+  IndexSpace space;
+  IndexVector at;
+  for (int64_t extent : view.type.shape) at.push_back(space.variable(extent));
+  Access from = access(view, from_.type(view.operands[0]).shape, at, space);
+  return from.guards.empty() && space.linear(from.at, from_.type(view.operands[0]).shape) == space.linear(at, view.type.shape);
+}
 
 int64_t up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 

@@ -126,7 +126,7 @@ void ContractEmitter::dot_tile(int height, LlvmValue row) {
       return chunks(a, b, depth, std::move(s));
     });
   } else {
-    Operand a = in_place(plan_.a), b = in_place(plan_.b);
+    Operand a = in_place(Side::a), b = in_place(Side::b);
     int64_t whole = plan_.depth / chunk * chunk;
     sums = chunks(a, b, number(whole), std::move(sums));
     for (int p = 0; whole + p * width < plan_.depth; ++p) {

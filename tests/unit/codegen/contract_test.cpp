@@ -131,6 +131,17 @@ TEST_CASE("batches, vectors, scalars and several indices of a kind", "[contract]
   }
 }
 
+TEST_CASE("a tensor with itself", "[contract]") {
+  std::mt19937 random(8);
+  for (const char* spec : {"mk,kn->mn", "mk,nk->mn", "mk,mk->m", "mn,mn->mn", "mk,mk->"}) {
+    ir::Function body;
+    Builder build(body);
+    Value a = build.input("a0", {ElementType::f32, {19, 19}}), hero = build.contract(spec, a, a);
+    int64_t outer = body.type(hero).rank() > 0;
+    check(finish_contract(std::move(body), hero, outer, {hero}), random);
+  }
+}
+
 TEST_CASE("long reductions wait in scratch between blocks", "[contract]") {
   std::mt19937 random(4);
   for (const char* spec : {"mk,kn->mn", "km,kn->mn", "mk,nk->mn", "mk,k->m"}) check(contract_kernel(spec, {{'m', 70}, {'n', 50}, {'k', 5003}}, 1), random);

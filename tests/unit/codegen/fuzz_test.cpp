@@ -1,0 +1,141 @@
+// Random graphs through fusion, the plan and every emitter: a function's entry is run from its plan as the runtime would, phase by phase,
+// but with granules in random order, and compared with the reference evaluation of the function. So buffers that share memory,
+// writes in place and granules that are not independent show as wrong values.
+//
+// GRADC_FUZZ=first:last codegen_tests "[longfuzz]" runs the seeds of a range.
+#include <catch2/catch.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+#include <random>
+
+#include "codegen/emit.h"
+#include "codegen/plan.h"
+#include "ir/kernel.h"
+#include "ir/random_graph.h"
+#include "ir/text.h"
+#include "kernel_harness.h"
+#include "passes/fusion.h"
+#include "passes/pass.h"
+
+using namespace gradc;
+using namespace gradc::codegen;
+
+namespace {
+// 64-byte aligned bytes, first full of NaNs.
+class Block {
+ public:
+  explicit Block(size_t bytes) : data(static_cast<char*>(std::aligned_alloc(64, (bytes + 127) / 64 * 64))) { std::memset(data, 0xff, (bytes + 127) / 64 * 64); }
+  Block(const Block&) = delete;
+  ~Block() { std::free(data); }
+  char* data;
+};
+
+ir::Module module_of(const ir::Function& f) {
+  ir::Module m;
+  m.functions.push_back(f);
+  for (const ir::Node& node : f.nodes) m.files.resize(std::max<size_t>(m.files.size(), node.loc.file + 1), "random");
+  auto declare = [&](const std::string& name, const ir::Type& type) {
+    if (!m.variable(name)) m.variables.push_back({name, type, ir::VariableKind::parameter, false, {}});
+  };
+  for (const ir::Node& node : f.nodes)
+    if (node.op == ir::Op::variable) declare(node.attrs.text(ir::Attr::name), node.type);
+  for (const ir::Result& r : f.results)
+    if (r.write) declare(r.name, f.type(r.value));
+  return m;
+}
+
+ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bindings& at, std::mt19937& random) {
+  ir::Function f = m.functions[0];
+  KernelTable table;
+  program::ProgramT program;
+  place_variables(m, program);
+  passes::prepare_for_fusion(f);
+  plan_entry(m, f, passes::fuse(f), table, program);
+  const program::EntryT& entry = *program.entries.back();
+
+  LlvmModule code("fuzz", target);
+  int64_t scratch_size = 0;
+  for (uint32_t k = 0; k < table.kernels().size(); ++k) {
+    INFO(table.text(k));   // shown if emission aborts
+    emit_kernel(table.kernels()[k], KernelTable::symbol(k), *code, target);
+    scratch_size = std::max(scratch_size, scratch_bytes(table.kernels()[k], target));
+  }
+  optimize(*code, target);
+  Jit jit;
+  jit.add(emit_object(*code, target));
+
+  Block variables(program.variables_bytes), arena(entry.arena_bytes), constants(program.constants.size()), scratch(scratch_size);
+  std::memcpy(constants.data, program.constants.data(), program.constants.size());
+  auto place = [&](const program::Place& p) {
+    Block& block = p.space() == program::Space::variables ? variables : p.space() == program::Space::arena ? arena : constants;
+    return block.data + p.offset();
+  };
+  for (const auto& v : program.variables)
+    if (auto value = at.find("@" + v->name); value != at.end()) std::memcpy(variables.data + v->offset, value->second.bytes().data(), value->second.bytes().size());
+  for (const auto& port : entry.inputs) {
+    const ir::Tensor& value = at.at(port->name);
+    std::memcpy(place(*port->place), value.bytes().data(), value.bytes().size());
+  }
+  for (const auto& phase : entry.phases) {
+    std::vector<std::pair<const program::StrandT*, int64_t>> granules;
+    for (const auto& strand : phase->strands)
+      for (int64_t g = 0; g < strand->granules; ++g) granules.push_back({strand.get(), g});
+    std::shuffle(granules.begin(), granules.end(), random);
+    for (auto [strand, g] : granules)
+      for (const auto& call : strand->calls) {
+        std::vector<char*> args;
+        for (const auto& p : call->args) args.push_back(place(p));
+        auto begin = static_cast<int64_t>(g * call->grain), end = std::min<int64_t>(begin + call->grain, call->units);
+        jit.lookup<gradc_kernel>(KernelTable::symbol(call->kernel))(args.data(), begin, end, scratch.data);
+      }
+  }
+  ir::Bindings results;
+  auto take = [&](const std::string& name, const ir::Type& type, const char* from) {
+    ir::Tensor t(type);
+    std::memcpy(t.bytes().data(), from, t.bytes().size());
+    results.emplace(name, std::move(t));
+  };
+  for (const ir::Result& r : m.functions[0].results) {
+    const ir::Type& type = m.functions[0].type(r.value);
+    if (r.write) {
+      for (const auto& v : program.variables)
+        if (v->name == r.name) take("@" + r.name, type, variables.data + v->offset);
+    } else {
+      for (const auto& port : entry.outputs)
+        if (port->name == r.name) take(r.name, type, place(*port->place));
+    }
+  }
+  return results;
+}
+
+// What is wrong with the compiled form of a random graph, or "".
+std::string wrong(uint64_t seed) {
+  auto all = test::targets();
+  std::mt19937 random(static_cast<uint32_t>(seed));
+  ir::RandomGraph g = ir::random_graph(seed, {.operations = seed % 3 ? 14 : 30, .largest = seed % 2 ? 4096 : 600});
+  ir::Function f = g.function;
+  if (seed % 2) passes::optimize(f);
+  const Target& target = all[seed / 2 % all.size()];
+  ir::Bindings at = ir::random_bindings(g.function, seed);
+  std::string off = ir::difference(ir::evaluate(g.function, at), run_entry(module_of(f), target, at, random), g.tolerance);
+  return off.empty() ? "" : fmt::format("seed {} on {}: {}\n{}", seed, target.name, off, ir::print(f));
+}
+}  // namespace
+
+TEST_CASE("random graphs compiled mean the same", "[fuzz]") {
+  for (uint64_t seed = 1; seed <= 500; ++seed)
+    if (std::string off = wrong(seed); !off.empty()) FAIL_CHECK(off);
+}
+
+TEST_CASE("random graphs of a range of seeds", "[.longfuzz]") {
+  const char* range = std::getenv("GRADC_FUZZ");
+  REQUIRE(range);
+  char* colon = nullptr;
+  uint64_t first = std::strtoull(range, &colon, 10), last = std::strtoull(colon + 1, nullptr, 10);
+  for (uint64_t seed = first; seed <= last; ++seed)
+    if (std::string off = wrong(seed); !off.empty()) FAIL_CHECK(off);
+}
