@@ -337,7 +337,8 @@ class Fusion {
       if (auto it = done.find(v); it != done.end()) return it->second;
       const Node& node = f_[v];
       int owner = group_of_[v.id];
-      bool buffer = node.op == Op::input || node.op == Op::variable || node.op == Op::literal || (owner >= 0 && owner != g && stored_[v.id]);
+      // A stored view is a copy for its readers outside: in here it is a view of its base, which is what the groups' order knows about.
+      bool buffer = node.op == Op::input || node.op == Op::variable || node.op == Op::literal || (computes(node) && owner >= 0 && owner != g && stored_[v.id]);
       Value made;
       if (buffer) {
         b.loc = node.loc;
@@ -461,13 +462,17 @@ void prepare_for_fusion(Function& f) {
     x = b.transpose(x, order);
     map[i] = node.op == Op::argmax ? b.make(Op::argmax, {x}, {{Attr::axis, rank - 1}}) : b.reduce(node.op, x, last);
   }
-  // One buffer, one value: what is written from a source, or is the value of two results, is copied.
+  // One buffer, one value: what is written from a source, or is the value of two results, is copied; so is the old value of a
+  // variable that is written.
+  auto written = [&](const Node& node) {
+    return node.op == Op::variable && std::any_of(f.results.begin(), f.results.end(), [&](const Result& r) { return r.write && r.name == node.attrs.text(Attr::name); });
+  };
   std::set<Value> taken;
   for (const Result& r : f.results) {
     Value v = map[r.value.id];
     const Node source = out[v];
     bool plain = is_source(source.op) && source.op != Op::random;
-    if (!taken.insert(v).second || (r.write && plain)) {
+    if (!taken.insert(v).second || (r.write && plain) || (!r.write && written(source))) {
       b.loc = source.loc;
       v = b.make(Op::reshape, {v}, {{Attr::shape, source.type.shape}});
     }
