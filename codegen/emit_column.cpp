@@ -111,8 +111,8 @@ class ColumnEmitter {
     auto take_row = [&](std::vector<LlvmValue>& all, int k, const Index& row) {
       for (Part& part : parts) {
         e.set_mask(part.chunk->mask);
-        LlvmValue element = e.emit(body_[part.value].operands[0], operand_place(part.value, part.chunk->position, row));
-        part.reduction.take(state_of(all, k, part), element, b.CreateTrunc(e.number(row), b.getInt32Ty()), nullptr);
+        LlvmValue position = b.CreateTrunc(e.number(row), b.getInt32Ty());
+        e.take(part.reduction, state_of(all, k, part), body_[part.value].operands[0], operand_place(part.value, part.chunk->position, row), position, nullptr);
       }
       e.set_mask(nullptr);
     };

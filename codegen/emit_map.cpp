@@ -23,45 +23,61 @@ void emit_chunks(Expression& e, const std::vector<Chunk>& chunks, const std::fun
   e.set_mask(nullptr);
 }
 
-void emit_flat(Frame& frame, IndexSpace& space) {
-  int64_t size = ir::shape_size(frame.kernel.domain);
-  Expression e(frame, space, lanes_for(frame.kernel, frame.target, size));
-  Nest nest(e, {size}, 0, unroll_for(frame.kernel, frame.target));
-  std::vector<LlvmValue> none;
-  auto body = [&](const std::vector<Chunk>& chunks, std::vector<LlvmValue>&) { emit_chunks(e, chunks, [](const Index& position) { return position; }); };
-  if (nest.straight()) return nest.run(none, body);   // one block, or less
-  LlvmBuilder& b = frame.builder;
-  LlvmValue block = frame.number(ir::Kernel::flat_block);
-  LlvmValue limit = b.CreateMul(frame.end, block);
-  limit = b.CreateBinaryIntrinsic(llvm::Intrinsic::smin, limit, frame.number(size));
-  nest.run(b.CreateMul(frame.begin, block), limit, none, body);
-}
-
-void emit_units(Frame& frame, IndexSpace& space) {
-  const ir::Kernel& kernel = frame.kernel;
-  ir::Shape inner(kernel.domain.begin() + kernel.outer, kernel.domain.end());
-  int64_t per_unit = ir::shape_size(inner);
-  Index unit = space.variable(kernel.units);
-  auto element = [&](const Index& position) { return space.add(space.scale(unit, per_unit), position); };
-  // Merge as many trailing axes as stay contiguous.
-  size_t merged = 0;
-  for (; merged + 1 < inner.size(); ++merged) {
-    int64_t extent = ir::shape_size(ir::Shape(inner.begin() + merged, inner.end()));
-    Index outer = space.variable(per_unit / extent), lane = space.variable(extent, lanes_for(kernel, frame.target, extent));
+// Leading axes of `shape` that must stay loops so that along the others, merged, all accesses are contiguous or constant.
+size_t loops_before_lanes(const ir::Kernel& kernel, const Target& target, IndexSpace& space, const ir::Shape& shape, const std::function<Index(const Index&)>& element) {
+  size_t loops = 0;
+  for (; loops + 1 < shape.size(); ++loops) {
+    int64_t extent = ir::shape_size(ir::Shape(shape.begin() + loops, shape.end()));
+    Index outer = space.variable(ir::shape_size(shape) / extent), lane = space.variable(extent, lanes_for(kernel, target, extent));
     Index place = element(space.add(space.scale(outer, extent), lane));
     std::vector<Root> roots;
     for (const ir::Result& result : kernel.body.results) roots.push_back({result.value, space.split(place, kernel.body.type(result.value).shape)});
     if (contiguous_along(kernel.body, roots, space, variable_of(lane), {})) break;
   }
-  int64_t extent = ir::shape_size(ir::Shape(inner.begin() + merged, inner.end()));
-  Expression e(frame, space, lanes_for(kernel, frame.target, extent));
-  Nest nest(e, inner, merged, unroll_for(kernel, frame.target));
-  frame.loop(frame.begin, frame.end, 1, [&](LlvmValue u) {
+  return loops;
+}
+
+// Rows first ... last - 1 of `rows`, each of the shape `inner`.
+void emit_rows(Frame& frame, IndexSpace& space, LlvmValue first, LlvmValue last, int64_t rows, const ir::Shape& inner) {
+  Index row = space.variable(rows);
+  auto element = [&](const Index& position) { return space.add(space.scale(row, ir::shape_size(inner)), position); };
+  size_t loops = loops_before_lanes(frame.kernel, frame.target, space, inner, element);
+  Expression e(frame, space, lanes_for(frame.kernel, frame.target, ir::shape_size(ir::Shape(inner.begin() + loops, inner.end()))));
+  Nest nest(e, inner, loops, unroll_for(frame.kernel, frame.target));
+  frame.loop(first, last, 1, [&](LlvmValue i) {
     ScopeGuard scope(e);
-    e.bind(unit, u);
+    e.bind(row, i);
     std::vector<LlvmValue> none;
     nest.run(none, [&](const std::vector<Chunk>& chunks, std::vector<LlvmValue>&) { emit_chunks(e, chunks, element); });
   });
+}
+
+void emit_units(Frame& frame, IndexSpace& space) {
+  const ir::Kernel& kernel = frame.kernel;
+  emit_rows(frame, space, frame.begin, frame.end, kernel.units, ir::Shape(kernel.domain.begin() + kernel.outer, kernel.domain.end()));
+}
+
+void emit_flat(Frame& frame, IndexSpace& space) {
+  const ir::Kernel& kernel = frame.kernel;
+  int64_t size = ir::shape_size(kernel.domain);
+  auto flat = [](const Index& position) { return position; };
+  LlvmBuilder& b = frame.builder;
+  LlvmValue block = frame.number(ir::Kernel::flat_block);
+  LlvmValue first = b.CreateMul(frame.begin, block);
+  LlvmValue limit = b.CreateBinaryIntrinsic(llvm::Intrinsic::smin, b.CreateMul(frame.end, block), frame.number(size));
+  if (size_t loops = loops_before_lanes(kernel, frame.target, space, kernel.domain, flat); loops > 0) {
+    // Whole rows, by the unit in which they start.
+    ir::Shape row(kernel.domain.begin() + loops, kernel.domain.end());
+    int64_t length = ir::shape_size(row);
+    auto row_from = [&](LlvmValue element) { return b.CreateUDiv(b.CreateAdd(element, frame.number(length - 1)), frame.number(length)); };
+    return emit_rows(frame, space, row_from(first), row_from(limit), size / length, row);
+  }
+  Expression e(frame, space, lanes_for(kernel, frame.target, size));
+  Nest nest(e, {size}, 0, unroll_for(kernel, frame.target));
+  std::vector<LlvmValue> none;
+  auto body = [&](const std::vector<Chunk>& chunks, std::vector<LlvmValue>&) { emit_chunks(e, chunks, flat); };
+  if (nest.straight()) nest.run(none, body);   // less than a block
+  else nest.run(first, limit, none, body);
 }
 }  // namespace
 

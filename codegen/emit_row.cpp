@@ -207,9 +207,8 @@ class RowEmitter {
         for (ir::Value v : sweep.kept) e.provide(v, full_place(v, chunk.position), e.load(row_scratch_of(v), {chunk.position}));
         for (ir::Value v : sweep.keep) e.emit(v, full_place(v, chunk.position));
         for (size_t i = 0; i < reductions.size(); ++i) {
-          LlvmValue element = e.emit(body_[sweep.reductions[i]].operands[0], operand_place(sweep.reductions[i], chunk.position));
           LlvmValue position = body_[sweep.reductions[i]].op != Op::argmax ? nullptr : e.varies(chunk.position) ? e.lane_numbers(chunk.position) : b.CreateTrunc(e.number(chunk.position), b.getInt32Ty());
-          reductions[i].take(part(carried, static_cast<int>(c), i), element, position, chunk.mask);
+          e.take(reductions[i], part(carried, static_cast<int>(c), i), body_[sweep.reductions[i]].operands[0], operand_place(sweep.reductions[i], chunk.position), position, chunk.mask);
         }
         for (int r : sweep.results) e.emit(body_.results[r].value, full_place(body_.results[r].value, chunk.position));
       }

@@ -25,6 +25,12 @@ Expression::Expression(Frame& frame, IndexSpace& space, int lanes) : frame(frame
     for (ir::Value operand : node.operands) needs = needs || needs_provided_[operand.id];
     needs_provided_.push_back(needs);
   }
+  std::vector<std::vector<ir::Value>> users = frame.kernel.body.users();
+  for (uint32_t i = 0; i < users.size(); ++i) {
+    const ir::Node& node = frame.kernel.body.nodes[i];
+    fused_.push_back(node.op == Op::mul && (node.type.element == ElementType::f32 || node.type.element == ElementType::f64) && users[i].size() == 1);
+  }
+  for (const ir::Result& result : frame.kernel.body.results) fused_[result.value.id] = false;
 }
 
 // What depends on no loop: scalars such as a schedule's value. Its operands are of this kind too.
@@ -72,6 +78,7 @@ LlvmValue Expression::emit_new(ir::Value v, const IndexVector& at) {
   const ir::Node& node = frame.kernel.body[v];
   if (ir::is_view(node.op)) return emit_view(node, at);
   if (ir::is_reduce(node.op)) return emit_reduce(node, at);
+  if (LlvmValue fused = emit_fused(node, at)) return fused;
   if (ir::is_map(node.op)) {
     std::vector<LlvmValue> operands;
     for (ir::Value operand : node.operands) operands.push_back(emit(operand, at));
@@ -87,6 +94,30 @@ LlvmValue Expression::emit_new(ir::Value v, const IndexVector& at) {
   const Index& position = at[node.attrs.integer(Attr::axis)];
   if (varies(position)) return emit_cast(b, lane_numbers(position), ElementType::i32, node.type.element);
   return emit_cast(b, number(position), ElementType::i64, node.type.element);
+}
+
+// x * y + z, x * y - z, z - x * y; null for anything else.
+LlvmValue Expression::emit_fused(const ir::Node& node, const IndexVector& at) {
+  if ((node.op != Op::add && node.op != Op::sub) || !ir::is_float(node.type.element)) return nullptr;
+  size_t product = fused_[node.operands[0].id] ? 0 : 1;
+  if (!fused_[node.operands[product].id]) return nullptr;
+  const ir::Node& factors = frame.kernel.body[node.operands[product]];
+  LlvmValue x[] = {emit(factors.operands[0], at), emit(factors.operands[1], at), emit(node.operands[1 - product], at)};
+  if (std::any_of(std::begin(x), std::end(x), [](LlvmValue v) { return v->getType()->isVectorTy(); }))
+    for (LlvmValue& v : x) v = splat(b, v, lanes);
+  if (node.op == Op::sub) {
+    LlvmValue& negated = product == 0 ? x[2] : x[0];
+    negated = b.CreateFNeg(negated);
+  }
+  return multiply_add(b, frame.target, x[0], x[1], x[2]);
+}
+
+void Expression::take(Reduction& reduction, Reduction::State state, ir::Value operand, const IndexVector& at, LlvmValue position, LlvmValue mask) {
+  if (reduction.sums() && fused_[operand.id]) {
+    const ir::Node& factors = frame.kernel.body[operand];
+    return reduction.take_product(state, emit(factors.operands[0], at), emit(factors.operands[1], at), mask);
+  }
+  reduction.take(state, emit(operand, at), position, mask);
 }
 
 // ---- views
@@ -150,28 +181,27 @@ LlvmValue Expression::emit_reduce(const ir::Node& node, const IndexVector& at) {
   Reduction reduction(node, operand.element, width, b, frame.target);
   std::vector<LlvmValue> state(reduction.width());
   reduction.start(state);
-  auto take = [&](const Index& position) {
+  auto take_position = [&](const Index& position) {
     IndexVector offset = space.split(position, extents);
-    LlvmValue value;
+    LlvmValue place = b.CreateTrunc(number(position), b.getInt32Ty());
     if (node.op == Op::fold) {
-      value = emit_guarded(fold_access(node, at, offset, space), node.operands[0], constant(operand.element, 0, b.getContext()));
+      reduction.take(state, emit_guarded(fold_access(node, at, offset, space), node.operands[0], constant(operand.element, 0, b.getContext())), place, nullptr);
     } else {
       IndexVector from;
       for (size_t axis = 0, kept = 0, reduced = 0; axis < operand.shape.size(); ++axis)
         from.push_back(reduced < axes.size() && axes[reduced] == static_cast<int64_t>(axis) ? offset[reduced++] : at[kept++]);
-      value = emit(node.operands[0], from);
+      take(reduction, state, node.operands[0], from, place, nullptr);
     }
-    reduction.take(state, value, b.CreateTrunc(number(position), b.getInt32Ty()), nullptr);
   };
   if (count <= straight_limit) {
-    for (int64_t i = 0; i < count; ++i) take(Index(i));
+    for (int64_t i = 0; i < count; ++i) take_position(Index(i));
   } else {
     Index position = space.variable(count);
     frame.loop(frame.number(0), frame.number(count), 1, state, [&](LlvmValue i, std::vector<LlvmValue>& carried) {
       ScopeGuard scope(*this);
       bind(position, i);
       std::swap(state, carried);
-      take(position);
+      take_position(position);
       std::swap(state, carried);
     });
   }

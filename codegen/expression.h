@@ -44,6 +44,9 @@ class Expression {
   LlvmValue emit(ir::Value, const IndexVector& at);
   LlvmValue emit_lanes(ir::Value v, const IndexVector& at) { return splat(b, emit(v, at), lanes); }
 
+  /// Gives a reduction the element of its operand there.
+  void take(Reduction&, Reduction::State, ir::Value operand, const IndexVector& at, LlvmValue position, LlvmValue mask);
+
   LlvmValue load(const Buffer&, const IndexVector& at);
   /// Stores a scalar or a vector there, in memory form.
   void store(const Buffer&, const IndexVector& at, LlvmValue);
@@ -71,6 +74,7 @@ class Expression {
 
   LlvmValue emit_new(ir::Value, const IndexVector& at);
   bool once(ir::Value, const IndexVector& at) const;   // can be computed at the function's entry
+  LlvmValue emit_fused(const ir::Node&, const IndexVector& at);
   LlvmValue emit_view(const ir::Node&, const IndexVector& at);
   LlvmValue emit_guarded(const Access&, ir::Value operand, LlvmValue outside);
   LlvmValue emit_reduce(const ir::Node&, const IndexVector& at);
@@ -95,6 +99,7 @@ class Expression {
   LlvmValue mask_ = nullptr;
   std::map<const ir::Node*, Buffer> literals_;
   std::vector<bool> needs_provided_;   // per node: a reduction or a hero is below it
+  std::vector<bool> fused_;            // per node: a product that only one sum reads, which takes its factors instead
 };
 
 /// Opens a scope while it lives.

@@ -38,9 +38,9 @@ llvm::Function* declare(const std::string& symbol, llvm::Module& module, const T
 
 Frame::Frame(const ir::Kernel& kernel, const std::string& symbol, llvm::Module& module, const Target& target)
     : kernel(kernel), target(target), module(module), function(declare(symbol, module, target)), builder(&function->getEntryBlock()), begin(function->getArg(1)), end(function->getArg(2)) {
-  // The float contract of ops.def: a*b+c may be fused, the sign of a zero may change; nothing else.
+  // The sign of a zero may change. Products and sums are fused by Expression, where the graph says so: if instruction selection did it, the
+  // bits of an element would depend on the code around it (vectors or tail, height of a tile).
   llvm::FastMathFlags flags;
-  flags.setAllowContract();
   flags.setNoSignedZeros();
   builder.setFastMathFlags(flags);
 

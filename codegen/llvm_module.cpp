@@ -35,7 +35,7 @@ std::unique_ptr<llvm::TargetMachine> machine(const Target& target) {
   const llvm::Target* found = llvm::TargetRegistry::lookupTarget(triple, error);
   CHECK(found, "{}", error);
   llvm::TargetOptions options;
-  options.AllowFPOpFusion = llvm::FPOpFusion::Standard;   // what the `contract` flag allows, no more
+  options.AllowFPOpFusion = llvm::FPOpFusion::Strict;   // fused where the emitters say so, nowhere else
   options.FunctionSections = true;
   std::unique_ptr<llvm::TargetMachine> result(
       found->createTargetMachine(triple, "x86-64", target.llvm_features, options, llvm::Reloc::PIC_, llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default));

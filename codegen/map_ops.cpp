@@ -203,6 +203,11 @@ LlvmValue emit_map_op(LlvmBuilder& b, const Target& target, const ir::Node& node
   return node.type.element == ElementType::bf16 && !exact ? round_to_bf16(b, value) : value;
 }
 
+LlvmValue multiply_add(LlvmBuilder& b, const Target& target, LlvmValue x, LlvmValue y, LlvmValue sum) {
+  if (target.fma) return b.CreateIntrinsic(llvm::Intrinsic::fma, {sum->getType()}, {x, y, sum});
+  return b.CreateFAdd(b.CreateFMul(x, y), sum);
+}
+
 LlvmValue emit_cast(LlvmBuilder& b, LlvmValue x, ElementType from, ElementType to) {
   if (from == to) return x;
   llvm::Type* type = x->getType()->getWithNewType(register_type(to, b.getContext()));
@@ -280,6 +285,12 @@ void Reduction::take(State state, LlvmValue element, LlvmValue position, LlvmVal
     return;
   }
   LlvmValue next = combine(b, target_, kind, element_, state[0], element);
+  state[0] = mask ? b.CreateSelect(mask, next, state[0]) : next;
+}
+
+bool Reduction::sums() const { return kind_of(node_.op) == Kind::sum && (element_ == ElementType::f32 || element_ == ElementType::f64); }
+void Reduction::take_product(State state, LlvmValue x, LlvmValue y, LlvmValue mask) {
+  LlvmValue next = multiply_add(b, target_, splat(b, x, lanes_), splat(b, y, lanes_), state[0]);
   state[0] = mask ? b.CreateSelect(mask, next, state[0]) : next;
 }
 

@@ -22,6 +22,9 @@ LlvmValue splat(LlvmBuilder&, LlvmValue, int lanes);
 /// The result of a map. Operands are scalars or vectors of one width, not mixed; `from` is the element type of the last operand.
 LlvmValue emit_map_op(LlvmBuilder&, const Target&, const ir::Node&, ir::ElementType from, std::span<const LlvmValue> operands);
 
+/// a * b + c: in one step where the target can, else in two.
+LlvmValue multiply_add(LlvmBuilder&, const Target&, LlvmValue a, LlvmValue b, LlvmValue c);
+
 LlvmValue emit_cast(LlvmBuilder&, LlvmValue, ir::ElementType from, ir::ElementType to);
 
 /// The running state of a reduction: values for one or several lanes. Sums of bf16 are f32 until the end.
@@ -34,6 +37,9 @@ class Reduction {
   void start(State);
   /// Takes an element a lane; where `mask` (of lanes, or null) is false, nothing. `position`: i32, along the reduced axes.
   void take(State, LlvmValue element, LlvmValue position, LlvmValue mask);
+  /// Whether it sums numbers that take_product may be given the factors of.
+  bool sums() const;
+  void take_product(State, LlvmValue x, LlvmValue y, LlvmValue mask);
   /// Adds another state of as many lanes.
   void merge(State, std::span<const LlvmValue> other);
   /// Brings a state of several lanes down to a scalar one.

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <limits>
 
+#include "codegen/map_ops.h"
 #include "ir/check.h"
 
 namespace gradc::codegen {
@@ -27,7 +28,7 @@ LlvmValue VectorMath::constant(LlvmValue like, double value) { return llvm::Cons
 LlvmValue VectorMath::bits(LlvmValue x) { return b.CreateBitCast(x, with_lanes(is_f64(x) ? b.getInt64Ty() : b.getInt32Ty(), x)); }
 LlvmValue VectorMath::integer(LlvmValue like, int64_t value) { return llvm::ConstantInt::getSigned(with_lanes(is_f64(like) ? b.getInt64Ty() : b.getInt32Ty(), like), value); }
 LlvmValue VectorMath::number(LlvmValue bits, LlvmValue like) { return b.CreateBitCast(bits, like->getType()); }
-LlvmValue VectorMath::fma(LlvmValue a, LlvmValue x, LlvmValue c) { return b.CreateFAdd(b.CreateFMul(a, x), c); }   // fused where the target can: `contract`
+LlvmValue VectorMath::fma(LlvmValue a, LlvmValue x, LlvmValue c) { return multiply_add(b, target, a, x, c); }
 LlvmValue VectorMath::intrinsic(unsigned id, LlvmValue x) { return b.CreateUnaryIntrinsic(static_cast<ID>(id), x); }
 LlvmValue VectorMath::sqrt(LlvmValue x) { return intrinsic(llvm::Intrinsic::sqrt, x); }
 LlvmValue VectorMath::rsqrt(LlvmValue x) { return b.CreateFDiv(constant(x, 1), sqrt(x)); }

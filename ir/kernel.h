@@ -35,7 +35,7 @@ struct Kernel {
                                 // of the result that units count (batch indices and the row index)
   int64_t units = 1;            // extent of the partition index: a kernel call computes units [begin, end)
                                 //   map, row, contract: the leading `outer` axes, flattened; if map has outer = 0: blocks of
-                                //   `flat_block` elements of the flattened domain
+                                //   `flat_block` elements of the flattened domain, or the rows that start there if an access is not flat
                                 //   column: blocks of `column_block` columns of the flattened kept axes
   std::vector<int> in_place;    // per result: the input that shares its buffer, or -1. That input is read at the place that is written alone
 

@@ -265,3 +265,14 @@ TEST_CASE("literals, iota and scalars", "[kernel]") {
   Value s = c.input("a0", {ElementType::f64, {}});
   CHECK(difference(finish(Form::map, g, {}, 0, {c.make(Op::exp, {s}), c.cast(c.make(Op::sin, {s}), ElementType::f32)})) == "");
 }
+
+TEST_CASE("a flat map with values of rows and of columns", "[kernel]") {
+  for (Shape shape : {Shape{700, 10}, Shape{9, 33, 5}, Shape{3, 3}, Shape{1500, 1}, Shape{1, 1500}}) {
+    int64_t last = static_cast<int64_t>(shape.size()) - 1;
+    Function f;
+    Builder b(f);
+    Value x = b.input("a0", {ElementType::f32, shape}), column = b.input("a1", {ElementType::f32, {shape[last]}}), row = b.input("a2", {ElementType::f32, {shape[0]}});
+    Value y = b.make(Op::mul, {b.map(Op::add, {x, column}), b.broadcast(row, shape, {0})});
+    CHECK(difference(finish(Form::map, f, shape, 0, {y}, {0})) == "");
+  }
+}
