@@ -75,10 +75,11 @@ ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bind
 
   plan = describe(entry, table);
 
+  INFO(plan);
   LlvmModule code("fuzz", target);
   int64_t scratch_size = 0;
   for (uint32_t k = 0; k < table.kernels().size(); ++k) {
-    INFO(table.text(k));   // shown if emission aborts
+    INFO("kernel " << k);   // shown if emission aborts
     emit_kernel(table.kernels()[k], KernelTable::symbol(k), *code, target);
     scratch_size = std::max(scratch_size, scratch_bytes(table.kernels()[k], target));
   }
@@ -148,6 +149,7 @@ std::string wrong(uint64_t seed) {
   if (seed % 2) passes::optimize(f);
   const Target& target = all[seed / 2 % all.size()];
   ir::Bindings at = ir::random_bindings(g.function, seed);
+  INFO("seed " << seed);
   std::string plan;
   std::string off = ir::difference(ir::evaluate(g.function, at), run_entry(module_of(f), target, at, random, plan), g.tolerance);
   return off.empty() ? "" : fmt::format("seed {} on {}: {}\n{}{}", seed, target.name, off, ir::print(f), guilty_kernels(f) + plan);
