@@ -69,6 +69,8 @@ struct Entry {
   std::vector<std::unique_ptr<char*[]>> args;   // what ResolvedCall::args points to
 
   const Port* input(std::string_view port) const;
+  /// Rows from `valid` on are no samples to it; without that input every row counts.
+  bool takes_fewer_rows() const;
   const Port* output(std::string_view port) const;
 };
 

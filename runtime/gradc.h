@@ -86,7 +86,7 @@ gradc_status gradc_get(gradc_model* model, const char* name, double* value);
 /* Chooses among the optimizers that the model was compiled with, and gives its state the first values. */
 gradc_status gradc_use_optimizer(gradc_model* model, const char* name);
 
-/* One update on a batch: the data's fields by name, `rows` samples: at most the compiled batch (any number where the model accumulates). */
+/* One update on a batch: the data's fields by name, `rows` samples: the compiled batch (any number where the model accumulates). */
 gradc_status gradc_step(gradc_model* model, const gradc_buffer* inputs, int32_t count, int64_t rows, double* loss);
 /* Loss and reports over `rows` samples of the validation's fields. values: the figures in order, `capacity` at most; *figures: how many there are. */
 gradc_status gradc_eval(gradc_model* model, const gradc_buffer* inputs, int32_t count, int64_t rows, double* values, int32_t capacity, int32_t* figures);

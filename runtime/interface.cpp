@@ -246,11 +246,8 @@ gradc_status gradc_step(gradc_model* model, const gradc_buffer* inputs, int32_t 
     if (rows <= 0 || count < 0 || (count > 0 && !inputs)) return Error{GRADC_INVALID, "no rows are given"};
     BufferRows source(inputs, count, rows);
     std::vector<FieldType> fields = fields_of(*model->model, model->run.source->data());
-    for (const StepRun& step : model->run.steps) {
-      GRADC_TRY(source.check(*step.step, fields));
-      if (int64_t most = compiled_rows(*step.step); !step.apply && most > 0 && rows > most)
-        return Error{GRADC_INVALID, fmt::format("at most {} rows make a batch of this program, given are {}", most, rows)};
-    }
+    for (const StepRun& step : model->run.steps) GRADC_TRY(source.check(*step.step, fields));
+    GRADC_TRY(model->run.check_rows(rows));
     for (size_t s = 0; s < model->run.steps.size(); ++s)
       for (int64_t repeat = 0; repeat < std::max<int64_t>(1, model->run.steps[s].source->repeat()); ++repeat) {
         auto result = execute(*model->model, model->run, model->run.steps[s], source, 0, rows);

@@ -211,6 +211,10 @@ const Port* Entry::input(std::string_view port) const {
   return nullptr;
 }
 
+bool Entry::takes_fewer_rows() const {
+  return std::any_of(scalars.begin(), scalars.end(), [](const ScalarInput& scalar) { return scalar.name == "valid"; });
+}
+
 const Port* Entry::output(std::string_view port) const {
   for (const Port& candidate : outputs)
     if (candidate.name == port) return &candidate;

@@ -111,9 +111,7 @@ Status Trainer::run_block(size_t stage, bool resumed) {
   batch_ = run_.batch > 0 ? run_.batch : samples.count;
   if (reading > 0 && batch_ > samples.count)
     return Error{GRADC_RANGE, fmt::format("a batch of {} is larger than data {} with {} samples", batch_, samples.name, samples.count)};
-  for (size_t s = 0; s < run_.steps.size(); ++s)
-    if (StepRun& step = run_.steps[s]; reads_[s] && !step.apply && batch_ > compiled_rows(*step.step))
-      return Error{GRADC_RANGE, fmt::format("'{}' takes {} samples at once, but a batch has {}", step.step->name, compiled_rows(*step.step), batch_)};
+  if (reading > 0) GRADC_TRY(run_.check_rows(batch_));
   rows_per_cycle_ = reading * batch_;
   int64_t per_epoch = rows_per_cycle_ > 0 ? samples.count / rows_per_cycle_ : 0;
   if (rows_per_cycle_ > 0 && per_epoch == 0)

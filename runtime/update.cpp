@@ -28,7 +28,7 @@ Result<TrainRun> TrainRun::create(Model& model, size_t index, const std::string&
     step.apply = model.entry(step.optimizer->apply());
     if (!step.step) return Error{GRADC_INTERNAL, fmt::format("no entry is called '{}'", text(step.optimizer->step()))};
     for (Hyper& hyper : model.hypers)
-      if (hyper.owner == step.optimizer && !hyper.name.empty() && hyper.name == text(step.optimizer->lr())) step.lr = &hyper;
+      if ((hyper.owner == step.optimizer || !hyper.owner) && !hyper.name.empty() && hyper.name == text(step.optimizer->lr())) step.lr = &hyper;   // a config value, perhaps
     if (int64_t rows = compiled_rows(*step.step)) run.chunk = rows;
     run.steps.push_back(step);
   }
@@ -40,6 +40,17 @@ std::vector<const program::Optimizer*> TrainRun::chosen() const {
   std::vector<const program::Optimizer*> optimizers;
   for (const StepRun& step : steps) optimizers.push_back(step.optimizer);
   return optimizers;
+}
+
+Status TrainRun::check_rows(int64_t rows) const {
+  for (const StepRun& step : steps) {
+    int64_t compiled = compiled_rows(*step.step);
+    if (compiled == 0 || (step.apply && step.step->takes_fewer_rows())) continue;
+    if (rows > compiled && !step.apply) return Error{GRADC_INVALID, fmt::format("a batch of this program has {} samples, not {}", compiled, rows)};
+    if (rows % compiled != 0 && !step.step->takes_fewer_rows())
+      return Error{GRADC_INVALID, fmt::format("a batch of this program has {} samples{}, not {}", compiled, step.apply ? " or a multiple of that" : "", rows)};
+  }
+  return {};
 }
 
 static double number(const Port& port) { return read_number(port.type.element, port.data); }

@@ -30,6 +30,8 @@ struct TrainRun {
   /// Steps of program.trains[index]; optimizer "": the first that each step names.
   static Result<TrainRun> create(Model& model, size_t index, const std::string& optimizer);
   std::vector<const program::Optimizer*> chosen() const;
+  /// Whether every step that reads rows can take `rows` of them in one update; else says what it takes.
+  Status check_rows(int64_t rows) const;
 };
 
 struct StepResult {

@@ -107,6 +107,14 @@ TEST_CASE("a step through the C interface may have fewer rows, and more where it
   toy::Toy chunks(options);
   Handle b(chunks);
   CHECK(gradc_step(b.model, many, 2, 20, &loss) == GRADC_OK);
+  // A step that knows nothing of `valid` takes whole batches alone.
+  for (auto& entry : plain.tables().entries)
+    for (auto& port : entry->inputs)
+      if (entry->name == "train.sgd" && port->name == "valid") port->name = "seed";
+  plain.pack();
+  Handle c(plain);
+  CHECK(gradc_step(c.model, few.buffers, 2, 5, &loss) == GRADC_INVALID);
+  CHECK_THAT(c.message(), Catch::Contains("has 8 samples, not 5"));
 }
 
 TEST_CASE("misuse of the C interface") {
