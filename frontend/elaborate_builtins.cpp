@@ -42,10 +42,6 @@ Value extremum(BuiltinCall& c) {
 
 Value power(BuiltinCall& c) { return c.e.power(c[0], c[1], c.at, c.spans[0], c.spans[1]); }
 Value choose(BuiltinCall& c) { return c.e.where(c[0], c[1], c[2], c.at, c.spans); }
-Value clip(BuiltinCall& c) {
-  Value low = c.e.map_op(Op::max, c[0], c[1], c.at, c.spans[0], c.spans[1]);
-  return c.e.map_op(Op::min, low, c[2], c.at, c.spans[0], c.spans[2]);
-}
 Value integer_quotient(BuiltinCall& c) {
   if (c[0].is<Number>() && c[1].is<Number>()) return scalar_map(Op::floor, {scalar_map(Op::div, {c[0], c[1]})});
   ir::Value a = c.e.node(c[0], c.spans[0], ElementType::i32), b = c.e.node(c[1], c.spans[1], ElementType::i32);
@@ -58,28 +54,6 @@ Value integer_quotient(BuiltinCall& c) {
 Value argmin(BuiltinCall& c) {
   auto keep = flag(c, 2, "keep");
   return keep ? c.e.reduce(Op::argmax, c.e.map_unary(Op::neg, c[0], c.spans[0]), c[1], *keep, c.at) : Value(Poison{});
-}
-
-Value norm(BuiltinCall& c) {
-  auto keep = flag(c, 2, "keep");
-  if (!keep || c.poisoned) return Poison{};
-  if (auto* set = c[0].get<Set>()) return c.e.set_norm(*set, c.at);
-  Value square = c.e.map_op(Op::mul, c[0], c[0], c.at, c.spans[0], c.spans[0]);
-  return c.e.root(c.e.reduce(Op::reduce_sum, square, c[1], *keep, c.at), c.at);
-}
-
-Value dot(BuiltinCall& c) {
-  Value products = c.e.map_op(Op::mul, c[0], c[1], c.at, c.spans[0], c.spans[1]);
-  return c.e.reduce(Op::reduce_sum, products, Nothing{}, false, c.at);
-}
-
-Value moments(BuiltinCall& c) {
-  Value mean = c.e.reduce(Op::reduce_mean, c[0], c[1], true, c.at);
-  Value off = c.e.map_op(Op::sub, c[0], mean, c.at, c.spans[0], c.at);
-  Value variance = c.e.reduce(Op::reduce_mean, c.e.map_op(Op::mul, off, off, c.at, c.at, c.at), c[1], false, c.at);
-  if (!variance.is<Tensor>()) return Poison{};
-  ir::Value m = c.e.node(mean, c.at), v = c.e.node(variance, c.at);
-  return make_tuple({c.e.tensor(c.e.builder().reshape(m, c.e.type(v).shape)), variance});
 }
 
 template <ElementType element>
@@ -161,10 +135,9 @@ constexpr Builtin table[] = {
   UNARY(floor), UNARY(ceil), UNARY(round), UNARY(abs), UNARY(sign), UNARY(is_finite),
   {"pow", "x y", power}, {"idiv", "x y", integer_quotient}, {"rem", "x y", binary<Op::rem>},
   {"max", "x y? axis? keep?", extremum<Op::max, Op::reduce_max>}, {"min", "x y? axis? keep?", extremum<Op::min, Op::reduce_min>},
-  {"where", "condition a b", choose}, {"clip", "x low high", clip},
+  {"where", "condition a b", choose},
   {"sum", "x axis? keep?", reduction<Op::reduce_sum>}, {"mean", "x axis? keep?", reduction<Op::reduce_mean>}, {"prod", "x axis? keep?", reduction<Op::reduce_prod>},
   {"product", "x axis? keep?", reduction<Op::reduce_prod>}, {"argmax", "x axis? keep?", reduction<Op::argmax>}, {"argmin", "x axis? keep?", argmin},
-  {"norm", "x axis? keep?", norm}, {"dot", "a b", dot}, {"moments", "x axis?", moments},
   {"cast", "x type", cast}, {"f32", "x", cast_to<ElementType::f32>}, {"f64", "x", cast_to<ElementType::f64>}, {"bf16", "x", cast_to<ElementType::bf16>},
   {"i32", "x", cast_to<ElementType::i32>}, {"i64", "x", cast_to<ElementType::i64>}, {"u8", "x", cast_to<ElementType::u8>},
   {"stop_gradient", "x", stop_gradient}, {"grad", "expression target", gradient}, {"params", "models*", params},

@@ -32,22 +32,6 @@ Value reshape(BuiltinCall& c) {
   return c.e.tensor(c.e.builder().reshape(v, *shape));
 }
 
-Value flatten(BuiltinCall& c) {
-  ir::Value v = c.e.node(c[0], c.spans[0]);
-  if (!v.valid()) return Poison{};
-  const ir::Shape shape = c.e.type(v).shape;
-  int64_t rank = static_cast<int64_t>(shape.size()), from = 1;
-  if (c.given(1)) {
-    auto number = c.e.fix_integer(c[1], c.spans[1], "`from`");
-    if (!number) return Poison{};
-    from = *number < 0 ? *number + rank : *number;
-  }
-  if (from < 0 || from > rank) return c.e.fail(DiagnosticId::bad_axis, c.at, fmt::format("cannot flatten {} from dimension {} on", ir::to_string(c.e.type(v)), from));
-  ir::Shape flat(shape.begin(), shape.begin() + from);
-  flat.push_back(ir::shape_size(ir::Shape(shape.begin() + from, shape.end())));
-  return c.e.tensor(c.e.builder().reshape(v, flat));
-}
-
 Value transpose(BuiltinCall& c) {
   ir::Value v = c.e.node(c[0], c.spans[0]);
   if (!v.valid()) return Poison{};
@@ -227,22 +211,6 @@ Value iota(BuiltinCall& c) {
   return c.e.tensor(c.e.builder().iota({ElementType::i32, *shape}, *axis));
 }
 
-Value one_hot(BuiltinCall& c) {
-  ir::Value v = c.e.node(c[0], c.spans[0], ElementType::i32);
-  auto count = c.e.fix_integer(c[1], c.spans[1], "the number of classes");
-  if (!v.valid() || !count) return Poison{};
-  if (*count < 1) return c.e.fail(DiagnosticId::not_whole, c.spans[1], fmt::format("there are {} classes; one is needed at least", *count));
-  ir::Builder& b = c.e.builder();
-  if (!ir::is_integer(b.type(v).element)) return c.e.fail(DiagnosticId::wrong_element_type, c.spans[0], fmt::format("`one_hot` counts by integers, this is {}", ir::to_string(b.type(v))), "", {}, {"`i32(x)` casts"});
-  v = b.cast(v, ElementType::i32);
-  ir::Shape shape = b.type(v).shape;
-  std::vector<int64_t> axes(shape.size());
-  std::iota(axes.begin(), axes.end(), 0);
-  shape.push_back(*count);
-  ir::Value same = b.make(Op::eq, {b.broadcast(v, shape, axes), b.iota({ElementType::i32, shape}, static_cast<int64_t>(shape.size()) - 1)});
-  return c.e.tensor(b.cast(same, ElementType::f32));
-}
-
 Value shape_of(BuiltinCall& c) {
   if (c[0].is<Number>()) return make_list(Values{});
   if (c[0].is<List>()) {
@@ -267,9 +235,9 @@ Value length(BuiltinCall& c) {
 }
 
 constexpr Builtin table[] = {
-  {"reshape", "x shape", reshape}, {"flatten", "x from?", flatten}, {"transpose", "x axes?", transpose}, {"broadcast", "x shape", broadcast},
+  {"reshape", "x shape", reshape}, {"transpose", "x axes?", transpose}, {"broadcast", "x shape", broadcast},
   {"fill", "value shape", fill}, {"concat", "list axis?", concat}, {"stack", "list axis?", stack}, {"pad", "x low high value?", pad}, {"reverse", "x axes", reverse},
-  {"windows", "x size stride? padding? dilation? value?", windows}, {"iota", "n axis?", iota}, {"one_hot", "x classes", one_hot},
+  {"windows", "x size stride? padding? dilation? value?", windows}, {"iota", "n axis?", iota},
   {"shape", "x", shape_of}, {"rank", "x", rank_of}, {"len", "x", length},
 };
 }  // namespace

@@ -49,20 +49,4 @@ Value Elaborator::fold_set(const Set& set, Op op, const Span& at) {
   return op == Op::reduce_mean ? map_op(Op::div, total, static_cast<double>(count), at, at, at) : total;
 }
 
-Value Elaborator::set_norm(const Set& set, const Span& at) {
-  Value squares = map_set({set}, at, [&](const Values& v) { return map_op(Op::mul, v[0], v[0], at, at, at); });
-  if (!squares.is<Set>()) return squares;
-  Value sums = fold_set(*squares.get<Set>(), Op::reduce_sum, at);
-  return sums.is<Set>() ? map_set({sums}, at, [&](const Values& v) { return root(v[0], at); }) : root(sums, at);
-}
-
-Value Elaborator::root(const Value& square, const Span& at) {
-  // sqrt with derivative 0 at 0: the selected branch there is a constant, and the other one never sees the 0.
-  if (!square.is<Tensor>()) return map_unary(Op::sqrt, square, at);
-  Value zero = map_op(Op::eq, square, 0.0, at, at, at);
-  std::vector<Span> spans = {at, at, at};
-  Value safe = where(zero, 1.0, square, at, spans);
-  return where(zero, 0.0, map_unary(Op::sqrt, safe, at), at, spans);
-}
-
 }  // namespace gradc::front

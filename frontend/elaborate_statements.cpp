@@ -190,7 +190,7 @@ void Elaborator::run_assign(const ast::Assign& assign, const Span& span, Env& en
   else if (!name && std::holds_alternative<ast::Member>(assign.target->node)) path = path_of(*assign.target, env);
   else return void(fail(DiagnosticId::wrong_place, assign.target->span, "`<-` assigns a `param`, a `state` or a model's parameter", "this is none", binding ? std::vector<Label>{{binding->span, "introduced here"}} : std::vector<Label>{}));
   Value value = eval(*assign.value, env);
-  if (path.empty()) return;
+  if (path.empty() || (binding && binding->value.is<Poison>())) return;
   if (pure) return void(fail(DiagnosticId::wrong_place, span, "a `fn` cannot assign"));
   if (!run || !program.module.variable(path)) return void(fail(DiagnosticId::unknown_member, assign.target->span, fmt::format("there is no parameter or state `{}`", path)));
   write_variable(path, value, assign.value->span, span);
@@ -199,7 +199,11 @@ void Elaborator::run_assign(const ast::Assign& assign, const Span& span, Env& en
 
 void Elaborator::run_declare(const ast::Declare& declare, const Span& span, Env& env) {
   if (optimizing) return declare_slot(declare, span, env);
-  if (pure || frames.empty()) return void(fail(DiagnosticId::wrong_place, span, fmt::format("a `{}` belongs into a layer or a model", declare.state ? "state" : "param")));
+  if (pure || frames.empty()) {
+    fail(DiagnosticId::wrong_place, span, fmt::format("a `{}` belongs into a layer or a model", declare.state ? "state" : "param"));
+    env.names[declare.name.text] = Binding{Poison{}, declare.name.span};
+    return;
+  }
   const Frame& frame = frames.back();
   std::string path = frame.path + frame.suffix;
   path += (path.empty() ? "" : ".") + declare.name.text;

@@ -40,7 +40,9 @@ std::shared_ptr<const SetValue> TrainElaborator::choose_parameters(const Found& 
   for (const std::string& path : found.over) {
     bool any = false;
     for (const ir::Variable& v : e_.program.module.variables) any = any || v.name == path || v.name.starts_with(path + ".");
-    if (!any) e_.fail(DiagnosticId::unknown_member, found.minimize_span, fmt::format("`over {}` names no parameter", path));
+    if (any) continue;
+    e_.fail(DiagnosticId::unknown_member, found.minimize_span, fmt::format("`over {}` names no parameter", path));
+    return nullptr;
   }
   for (ir::Variable& v : e_.program.module.variables) {
     if (v.kind != ir::VariableKind::parameter) continue;
@@ -320,6 +322,7 @@ void TrainElaborator::build_step(const StepPlan& plan, const Recipe& recipe, pro
 
 void TrainElaborator::build_direct(const StepPlan& plan, program::TrainStepT& step) {
   if (chunks_) return void(e_.fail(DiagnosticId::not_supported, span_, "direct assignments need whole batches: not with `batch all` of files or `accumulate`"));
+  int errors = e_.diagnostics.errors();
   Emission& emission = e_.new_emission(plan.prefix + ".update");
   emission.rows = rows_;
   Scoped<Emission*> to(e_.out, &emission);
@@ -327,7 +330,7 @@ void TrainElaborator::build_direct(const StepPlan& plan, program::TrainStepT& st
   evaluation.training = true;
   Found found = run_block(plan, evaluation, false);
   if (evaluation.assigned.empty()) {
-    if (!e_.diagnostics.failed()) e_.fail(DiagnosticId::bad_training, span_, "nothing is trained here", "", {}, {"`minimize loss with adam()`, or an assignment like `net.w <- net.w + 0.1 * ...`"});
+    if (e_.diagnostics.errors() == errors) e_.fail(DiagnosticId::bad_training, span_, "nothing is trained here", "", {}, {"`minimize loss with adam()`, or an assignment like `net.w <- net.w + 0.1 * ...`"});
     return;
   }
   if (found.reports.empty()) return void(e_.fail(DiagnosticId::bad_training, span_, "training by assignments needs a `report`: the first one is shown as the loss"));

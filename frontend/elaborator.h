@@ -187,8 +187,6 @@ class Elaborator {
   /// f for each parameter, with the entry of every operand that is a set and other operands as they are.
   Value map_set(const Values& operands, const Span&, const std::function<Value(const Values&)>& f);
   Value fold_set(const Set&, ir::Op, const Span&);
-  Value set_norm(const Set&, const Span&);
-  Value root(const Value& square, const Span&);      // sqrt with derivative 0 at 0
 
   // ---- elaborate_optimizers.cpp, elaborate_train.cpp, elaborate_data.cpp, elaborate_exports.cpp
   void declare_slot(const ast::Declare&, const Span&, Env&);
