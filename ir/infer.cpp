@@ -271,8 +271,13 @@ Inferred infer_type(Op op, std::span<const Type> operands, const Attrs& attrs) {
     if (!attrs.has(attr)) return wrong("{} lacks attribute {}", row.name, attr_name(attr));
   Inferred result = rules[static_cast<size_t>(op)](operands, attrs);
   if (auto* error = std::get_if<std::string>(&result)) return fmt::format("{}: {}", row.name, *error);
-  for (int64_t extent : std::get<Type>(result).shape)
-    if (extent < 0) return wrong("{}: negative extent in {}", row.name, to_string(std::get<Type>(result)));
+  const Type& type = std::get<Type>(result);
+  double size = 1;
+  for (int64_t extent : type.shape) {
+    if (extent < 0) return wrong("{}: negative extent in {}", row.name, to_string(type));
+    size *= static_cast<double>(extent);
+  }
+  if (size > largest_size) return wrong("{}: {} has more than 2^48 elements", row.name, to_string(type));
   return result;
 }
 }  // namespace gradc::ir

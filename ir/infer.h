@@ -10,6 +10,9 @@
 
 namespace gradc::ir {
 
+/// No tensor has more elements, so that sizes and strides fit in 64 bits.
+constexpr double largest_size = 1ll << 48;
+
 /// The result's type, or in words why operands and attributes do not fit.
 using Inferred = std::variant<Type, std::string>;
 Inferred infer_type(Op, std::span<const Type> operands, const Attrs&);

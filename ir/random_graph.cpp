@@ -160,7 +160,7 @@ RandomGraph Generator::finish() {
 
 RandomGraph random_graph(uint64_t seed, const RandomGraphOptions& options) { return random_graphs::Generator(seed, options).run(); }
 
-Bindings random_bindings(const Function& f, uint64_t seed) {
+Bindings random_bindings(const Function& f, uint64_t seed, int nan_percent) {
   random_graphs::Random random(seed ^ 0x5DEECE66D);
   Bindings bindings;
   for (const Node& node : f.nodes) {
@@ -173,6 +173,8 @@ Bindings random_bindings(const Function& f, uint64_t seed) {
     for (int64_t i = 0; i < t.size(); ++i) {
       if (!is_float(node.type.element))
         t.set(i, static_cast<double>(random.between(static_cast<int64_t>(range.low), static_cast<int64_t>(range.high))));
+      else if (nan_percent > 0 && random.chance(nan_percent))
+        t.set(i, NAN);
       else
         t.set(i, coarse ? static_cast<double>(random.between(-4, 4)) / 4 : random.unit() * 2 - 1);
     }

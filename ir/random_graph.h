@@ -30,8 +30,9 @@ struct RandomGraph {
 RandomGraph random_graph(uint64_t seed, const RandomGraphOptions& = {});
 
 /// Values for all inputs and variables of a function: floats in [-1, 1], now and then multiples of 1/4 so that ties occur, i32 in
-/// [-8, 8], i64 and u8 in [0, 8], bools.
-Bindings random_bindings(const Function&, uint64_t seed);
+/// [-8, 8], i64 and u8 in [0, 8], bools. So many percent of the floats are NaN, which must reach the same elements of the results in
+/// every correct evaluation.
+Bindings random_bindings(const Function&, uint64_t seed, int nan_percent = 0);
 
 /// Where two results differ by more than the tolerance (0 for those that have none), in words: "r0[3, 17]: 0.25 and 0.5 differ by
 /// more than 1e-06"; "" if nowhere. Equal infinities and two NaNs do not differ.

@@ -98,11 +98,12 @@ class Parser {
     return take().text;
   }
 
-  int64_t integer() {
+  int64_t integer(int64_t low = INT64_MIN, int64_t high = INT64_MAX) {
     int64_t value = 0;
     const Token& t = token();
     auto [end, error] = std::from_chars(t.text.data(), t.text.data() + t.text.size(), value);
     if (t.kind != Kind::number || error != std::errc() || end != t.text.data() + t.text.size()) expected("an integer");
+    if (value < low || value > high) fail(DiagnosticId::ir_syntax, t.span, fmt::format("{} is not between {} and {}", value, low, high));
     take();
     return value;
   }
@@ -154,11 +155,10 @@ class Parser {
     Type type;
     type.element = element();
     type.shape = list([&] { return integer(); });
-    constexpr double most = 1ll << 48;
     double size = 1;
     for (int64_t extent : type.shape) {
       size *= static_cast<double>(extent);
-      if (extent < 0 || std::abs(size) > most) fail(DiagnosticId::ir_type, until_here(begin), fmt::format("{} is no type: extents are at least 0 and their product at most 2^48", to_string(type)));
+      if (extent < 0 || std::abs(size) > largest_size) fail(DiagnosticId::ir_type, until_here(begin), fmt::format("{} is no type: extents are at least 0 and their product at most 2^48", to_string(type)));
     }
     return type;
   }
@@ -172,9 +172,9 @@ class Parser {
     const Token& file = take();
     loc.file = this->file(file);
     expect(":");
-    loc.line = static_cast<uint32_t>(integer());
+    loc.line = static_cast<uint32_t>(integer(0, UINT32_MAX));
     expect(":");
-    loc.column = static_cast<uint16_t>(integer());
+    loc.column = static_cast<uint16_t>(integer(0, UINT16_MAX));
     if (token().kind == Kind::word && !token().starts_line) {
       for (Loc::Role role : {Loc::Role::gradient, Loc::Role::update})
         if (is(role_name(role))) loc.role = role;

@@ -67,6 +67,7 @@ TEST_CASE("shape rules: views") {
   CHECK(infer(Op::reshape, {x}, {{Attr::shape, list({6, 1})}}) == "f32[6, 1]");
   CHECK(infer(Op::reshape, {x}, {{Attr::shape, list({7})}}) == "reshape: cannot reshape f32[2, 3] to [7]: 6 and 7 elements");
   CHECK(infer(Op::reshape, {x}, {{Attr::shape, list({-2, -3})}}) == "reshape: negative extent in f32[-2, -3]");
+  CHECK(infer(Op::broadcast, {t(f32)}, {{Attr::shape, list({1 << 30, 1 << 30})}, {Attr::axes, list({})}}) == "broadcast: f32[1073741824, 1073741824] has more than 2^48 elements");
   CHECK(infer(Op::transpose, {x}, {{Attr::axes, list({1, 0})}}) == "f32[3, 2]");
   for (Shape axes : {list({1}), list({1, 1}), list({0, 2}), list({-1, 0})})
     CHECK(infer(Op::transpose, {x}, {{Attr::axes, axes}}) == "transpose: axes " + to_string(axes) + " are no permutation for f32[2, 3]");

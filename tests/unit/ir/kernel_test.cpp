@@ -3,6 +3,7 @@
 
 #include "ir/builder.h"
 #include "ir/kernel.h"
+#include "ir/text.h"
 
 using namespace gradc::ir;
 using enum ElementType;
@@ -64,6 +65,11 @@ function kernel {
 }
 )");
   CHECK(key(k) == key(dense({2, 9, 1})));
+  gradc::Sources sources;
+  gradc::Diagnostics diagnostics(sources);
+  auto body = parse_function(sources.add("key", key(k)), sources, diagnostics);   // the schedule is a comment
+  REQUIRE(body);
+  CHECK(key(k).ends_with(print(*body)));
   Kernel other = dense({});
   other.in_place = {2};
   CHECK(key(other) != key(k));

@@ -44,10 +44,12 @@ TEST_CASE("optimized random graphs mean the same") {
     Function f = g.function;
     optimize(f);
     std::string error = ir::verify(f);
-    ir::Bindings at = ir::random_bindings(g.function, seed);
-    std::string wrong = error.empty() ? ir::difference(ir::evaluate(g.function, at), ir::evaluate(f, at), g.tolerance) : error;
-    if (wrong.empty()) continue;
-    FAIL_CHECK("seed " << seed << ": " << wrong << "\n" << ir::print(g.function) << ir::print(f));
+    for (int nan_percent : {0, 3}) {
+      ir::Bindings at = ir::random_bindings(g.function, seed, nan_percent);
+      std::string wrong = error.empty() ? ir::difference(ir::evaluate(g.function, at), ir::evaluate(f, at), g.tolerance) : error;
+      if (wrong.empty()) continue;
+      FAIL_CHECK("seed " << seed << ": " << wrong << "\n" << ir::print(g.function) << ir::print(f));
+    }
   }
 }
 
