@@ -133,7 +133,14 @@ Sources& Driver::sources() { return state_->sources; }
 Diagnostics& Driver::diagnostics() { return state_->diagnostics; }
 const std::vector<std::pair<std::string, double>>& Driver::times() const { return state_->times; }
 
-bool Driver::load(const std::string& path, std::optional<std::string> text) {
+std::optional<Stage> stage_from_name(std::string_view name) {
+  constexpr std::string_view names[] = {"ast", "graph", "gradient", "optimized", "kernels", "llvm", "asm"};
+  for (size_t i = 0; i < std::size(names); ++i)
+    if (names[i] == name) return static_cast<Stage>(i);
+  return std::nullopt;
+}
+
+bool Driver::read(const std::string& path, std::optional<std::string> text) {
   State& s = *state_;
   if (!text) {
     std::ifstream file(path, std::ios::binary);
@@ -143,6 +150,12 @@ bool Driver::load(const std::string& path, std::optional<std::string> text) {
     text = contents.str();
   }
   s.file = s.sources.add(path, std::move(*text));
+  return true;
+}
+
+bool Driver::load(const std::string& path, std::optional<std::string> text) {
+  State& s = *state_;
+  if (!read(path, std::move(text))) return false;
   ElaborateOptions options;
   options.set = s.options.set;
   options.optimizers = s.options.optimizers;

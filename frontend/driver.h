@@ -35,6 +35,8 @@ class Driver {
   Sources& sources();
   Diagnostics& diagnostics();
 
+  /// Reads a file, for its syntax tree alone.
+  bool read(const std::string& path, std::optional<std::string> text = std::nullopt);
   /// Reads and elaborates a model file; false if diagnostics say why not. `text` takes the place of the file's contents.
   bool load(const std::string& path, std::optional<std::string> text = std::nullopt);
 
