@@ -27,8 +27,9 @@ using GradientRule = Cotangents (*)(const Primal&);
 /// The rule of an operation; null if its derivative is zero or does not exist.
 GradientRule gradient_rule(ir::Op);
 
-/// Derivatives of the rank-0 value y by the targets, appended to the function in one reverse walk. y must depend on each
-/// target; a dependence through integers, bools or stop_gradient alone gives zeros.
+/// Derivatives of the rank-0 value y by the targets, appended to the function in one reverse walk. A target that y does not depend on, or through
+/// integers, bools or stop_gradient alone, gets zeros: the elaborator has reported what a user cannot have meant, but only here is it seen that a
+/// penalty on an inner gradient has lost the last bias.
 std::vector<ir::Value> differentiate(ir::Builder&, ir::Value y, std::span<const ir::Value> targets);
 
 }  // namespace gradc::passes

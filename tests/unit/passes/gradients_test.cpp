@@ -220,6 +220,23 @@ TEST_CASE("what depends through integers or bools alone has derivative zero") {
   for (int i = 0; i < 4; ++i) CHECK(d.at(i) == 0);
 }
 
+TEST_CASE("what only an inner gradient has lost has derivative zero") {
+  // d(sum(w x + c))/dx = w does not know c any more.
+  Function f;
+  ir::Builder b(f);
+  Term x{&b, b.input("x", {ElementType::f64, {4}})}, w{&b, b.variable("w", x.type())}, c{&b, b.variable("c", x.type())};
+  Term g{&b, b.make(Op::grad, {sum_of(w * x + c), x.v})};
+  Value penalty = sum_of(g * g);
+  f.results = {{"dw", b.make(Op::grad, {penalty, w.v})}, {"dc", b.make(Op::grad, {penalty, c.v})}};
+  ir::Bindings at = random_arguments(f, 1);
+  expand_gradients(f);
+  auto d = ir::evaluate(f, at);
+  for (int i = 0; i < 4; ++i) {
+    CHECK(d.at("dw").at(i) == 2 * at.at("@w").at(i));
+    CHECK(d.at("dc").at(i) == 0);
+  }
+}
+
 TEST_CASE("cotangents say what they are the gradient of") {
   Function f;
   ir::Builder b(f);
