@@ -60,7 +60,7 @@ Status command_info(Model& model, const CommandOptions& options) {
     if (variable.belongs_to_model()) width = std::max(width, variable.name.size());
   for (const Variable& variable : model.variables)
     if (variable.belongs_to_model())
-      fmt::print("  {:{}}  {:<16} {:>10}  {}{}\n", variable.name, width, to_string(variable.type), variable.type.elements(), variable.line,
+      fmt::print("  {:{}}  {:<16} {:>10}  {}{}\n", variable.name, width, to_string(variable.type), variable.type.elements(), variable.line.substr(variable.line.rfind('/') + 1),
                  variable.kind == program::VariableKind::state ? "  state" : variable.frozen ? "  frozen" : "");
   fmt::print("\nparameters   {}{}\n", parameters, frozen ? fmt::format(" (and {} frozen)", frozen) : "");
   fmt::print("peak memory  {}: variables {} (optimizer slots {}), arena {}, scratch {} for {} threads, constants {}; the data come on top\n", bytes_text(double(peak)),
@@ -76,8 +76,10 @@ Status command_info(Model& model, const CommandOptions& options) {
         for (auto* optimizer : *optimizers) list += (list.empty() ? "" : ", ") + text(optimizer->name());
         fmt::print("optimizers   {}\n", list);
       }
-  if (!model.hypers.empty()) fmt::print("settings     ");
-  for (size_t i = 0; i < model.hypers.size(); ++i) fmt::print("{}{} = {:g}", i ? ", " : "", model.hypers[i].name, model.hypers[i].value);
+  for (size_t i = 0; i < model.hypers.size(); ++i) {   // a line for each optimizer
+    bool fresh = i == 0 || model.hypers[i].owner != model.hypers[i - 1].owner;
+    fmt::print("{}{} = {:g}", !fresh ? ", " : i == 0 ? "settings     " : "\n             ", model.hypers[i].name, model.hypers[i].value);
+  }
   if (!model.hypers.empty()) fmt::print("\n");
   for (uint32_t i = 0; i < size(program.exports()); ++i) fmt::print("export       {}\n", text(program.exports()->Get(i)->name()));
   return {};

@@ -20,9 +20,20 @@ struct Table {
 };
 }  // namespace
 
+// "fashion.grad:15, 16, gradient of 16" from "/home/me/fashion.grad:15", "/home/me/fashion.grad:16", "gradient of /home/me/fashion.grad:16".
 static std::string joined_lines(const program::Call& call) {
-  std::string lines;
-  for (uint32_t i = 0; i < size(call.lines()); ++i) lines += (i ? ", " : "") + call.lines()->Get(i)->str();
+  std::string lines, file;
+  for (uint32_t i = 0; i < size(call.lines()); ++i) {
+    std::string line = call.lines()->Get(i)->str();
+    size_t space = line.rfind(' '), path = space == std::string::npos ? 0 : space + 1, colon = line.rfind(':');
+    if (colon != std::string::npos && colon > path) {
+      size_t slash = line.rfind('/', colon), name = slash == std::string::npos || slash < path ? path : slash + 1;
+      std::string here = line.substr(name, colon - name);
+      line = line.substr(0, path) + (here == file ? line.substr(colon + 1) : line.substr(name));
+      file = here;
+    }
+    lines += (i ? ", " : "") + line;
+  }
   return lines;
 }
 

@@ -13,7 +13,7 @@ static constexpr std::string_view element_codes[] = {"F32", "F64", "BF16", "I32"
 
 Status save_weights(const std::string& path, Model& model) {
   JsonObject header;
-  header.raw("__metadata__", JsonObject().add("format", "pt").add("model", std::string_view(model.name())).text());
+  header.raw("__metadata__", JsonObject().add("format", "pt").text());   // no name: equal weights are equal files
   std::vector<std::string_view> pieces = {{}, {}};
   uint64_t offset = 0;
   for (const Variable& variable : model.variables) {
