@@ -13,6 +13,7 @@ constexpr void (*subcommands[])(CLI::App&, int& exit_code) = {
     gradc::command::add_build,
     gradc::command::add_run,
     gradc::command::add_dump,
+    gradc::command::add_check,
     gradc::command::add_opt,
     gradc::command::add_fmt,
     gradc::command::add_explain,
