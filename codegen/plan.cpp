@@ -440,6 +440,14 @@ struct Planner {
       }
       entry->phases[s.phase]->strands.push_back(std::move(out));
     }
+    // Long strands first: whoever is done early finds short ones to take.
+    auto work_of = [](const std::unique_ptr<program::StrandT>& strand) {
+      double sum = 0;
+      for (const auto& call : strand->calls) sum += call->flops + call->bytes;
+      return sum;
+    };
+    for (const auto& p : entry->phases)
+      std::stable_sort(p->strands.begin(), p->strands.end(), [&](const auto& a, const auto& b) { return work_of(a) > work_of(b); });
     entry->arena_bytes = arena_bytes;
     program.entries.push_back(std::move(entry));
   }

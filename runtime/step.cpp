@@ -56,17 +56,26 @@ struct Timed {
 }  // namespace
 
 template <class Invoke>
-static void run_granule(const ResolvedStrand& strand, int64_t granule, Invoke invoke) {
+static void run_granules(const ResolvedStrand& strand, int64_t first, int64_t count, Invoke invoke) {
   for (const ResolvedCall& call : strand.calls) {
-    int64_t begin = granule * call.grain;
-    if (begin < call.units) invoke(call, begin, begin + call.grain < call.units ? begin + call.grain : call.units);
+    int64_t begin = first * call.grain, end = begin + count * call.grain;
+    if (begin < call.units) invoke(call, begin, end < call.units ? end : call.units);
   }
+}
+
+// How many granules one thread that is alone takes at a time: kernels pack an operand once a call, so few long calls are better than many. A chain of
+// calls is cut so that what they hand to each other stays in cache. Bits do not depend on it: no reduction crosses units.
+static int64_t granules_at_once(const ResolvedStrand& strand) {
+  constexpr int64_t chain_units = 128;
+  if (strand.calls.size() == 1) return strand.granules;
+  return chain_units > strand.calls.front().grain ? chain_units / strand.calls.front().grain : 1;
 }
 
 template <class Invoke>
 static void run_phase_alone(const ResolvedPhase& phase, Invoke invoke) {
   for (const ResolvedStrand& strand : phase.strands)
-    for (int64_t granule = 0; granule < strand.granules; ++granule) run_granule(strand, granule, invoke);
+    for (int64_t first = 0, count = granules_at_once(strand); first < strand.granules; first += count)
+      run_granules(strand, first, count < strand.granules - first ? count : strand.granules - first, invoke);
 }
 
 template <class Invoke>
@@ -91,11 +100,11 @@ static void run_together(const Context& context, int thread, Barrier& barrier, I
       continue;
     }
     for (const ResolvedStrand& strand : phase.strands)
-      for (int64_t granule; (granule = take(strand, context.epoch, thread, context.threads, true)) >= 0;) run_granule(strand, granule, invoke);
+      for (int64_t granule; (granule = take(strand, context.epoch, thread, context.threads, true)) >= 0;) run_granules(strand, granule, 1, invoke);
     for (int other = 1; other < context.threads; ++other)
       for (const ResolvedStrand& strand : phase.strands)
         for (int64_t granule; (granule = take(strand, context.epoch, (thread + other) % context.threads, context.threads, false)) >= 0;)
-          run_granule(strand, granule, invoke);
+          run_granules(strand, granule, 1, invoke);
   }
 }
 
