@@ -11,12 +11,13 @@
 #include <llvm/Object/ELFObjectFile.h>
 #include <llvm/Support/MemoryBuffer.h>
 #include <llvm/Support/raw_ostream.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 
 #include "codegen/link_paths.h"
 
@@ -68,15 +69,35 @@ std::string runtime_path() {
   return !failed && fs::exists(beside) ? beside.string() : GRADC_PATH_runtime;
 }
 
-std::string lld(std::vector<std::string> arguments) {
-  static std::mutex one_at_a_time;   // LLD keeps state between its own start and end
-  std::lock_guard lock(one_at_a_time);
+// LLD keeps state between runs (a second link in one process crashed), so each run is a child process of its own: it inherits
+// everything, reports its messages through a pipe and is gone.
+std::string lld(const std::vector<std::string>& arguments) {
   std::vector<const char*> raw = {"ld.lld"};
   for (const std::string& argument : arguments) raw.push_back(argument.c_str());
-  std::string out, err;
-  llvm::raw_string_ostream out_stream(out), err_stream(err);
-  lld::Result result = lld::lldMain(raw, out_stream, err_stream, {{lld::Gnu, &lld::elf::link}});
-  return result.retCode == 0 ? "" : "linking failed: " + err_stream.str();
+  int ends[2];
+  if (pipe(ends) != 0) return fmt::format("linking failed: {}", std::strerror(errno));
+  pid_t child = fork();
+  if (child < 0) return fmt::format("linking failed: {}", std::strerror(errno));
+  if (child == 0) {
+    close(ends[0]);
+    std::string out, err;
+    llvm::raw_string_ostream out_stream(out), err_stream(err);
+    int code = lld::lldMain(raw, out_stream, err_stream, {{lld::Gnu, &lld::elf::link}}).retCode;
+    for (size_t done = 0; done < err.size();) {
+      ssize_t n = ::write(ends[1], err.data() + done, err.size() - done);
+      if (n <= 0) break;
+      done += static_cast<size_t>(n);
+    }
+    _exit(code == 0 ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string messages;
+  char buffer[4096];
+  for (ssize_t n; (n = ::read(ends[0], buffer, sizeof buffer)) > 0;) messages.append(buffer, static_cast<size_t>(n));
+  close(ends[0]);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? "" : "linking failed: " + messages;
 }
 
 // Runs `make` on a path beside `output`, then renames.

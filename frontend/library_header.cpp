@@ -6,9 +6,9 @@
 #include <fmt/ranges.h>
 
 #include <cctype>
-#include <regex>
 
 #include "frontend/interface_text.h"
+#include "ir/check.h"
 
 namespace gradc {
 namespace {
@@ -41,6 +41,16 @@ std::string contents(const program::ProgramT& program) {
     if (v->kind == program::VariableKind::parameter) text += fmt::format(" *   parameter {}: {}\n", v->name, type_text(*v->type, ""));
   return text;
 }
+
+constexpr std::string_view functions[] = {
+#define GRADC_FUNCTION(name, signature) #name,
+#include "runtime/interface.def"
+#undef GRADC_FUNCTION
+};
+
+void replace(std::string& text, std::string_view from, std::string_view to) {
+  for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size()) text.replace(at, from.size(), to);
+}
 }  // namespace
 
 std::string identifier(const std::string& name) {
@@ -50,24 +60,25 @@ std::string identifier(const std::string& name) {
 }
 
 std::string library_header(const std::string& prefix, const program::ProgramT& program) {
-  std::string body(interface_text());
-  // From the first include or typedef on, the file is declarations; its guard and includes are replaced.
-  body = std::regex_replace(body, std::regex("#ifndef GRADC_GRADC_H\n#define GRADC_GRADC_H\n"), "");
-  body = std::regex_replace(body, std::regex("#include \"runtime/image.h\"\n"), "#include <stdint.h>\n");
-  body = std::regex_replace(body, std::regex("\n#endif\\s*$"), "\n");
-  // gradc_main is of executables; create knows its image.
-  body = std::regex_replace(body, std::regex("/\\*[^/]*\\*/\nint gradc_main\\([^;]*;\n"), "");
-  body = std::regex_replace(body, std::regex("const gradc_image\\* image, "), "");
-  // Types are shared by all models that a program includes: declared once. Functions get the prefix.
-  std::string functions = std::regex_replace(body, std::regex("(gradc_status|void|const char\\*) gradc_([a-z_]+)\\("), "$1 " + prefix + "_$2(");
-  functions = std::regex_replace(functions, std::regex("gradc_message gives"), prefix + "_message gives");
-  size_t types = functions.find("typedef enum gradc_status"), end = functions.find(fmt::format("/* Creates"));
-  if (types != std::string::npos && end != std::string::npos) {
-    functions.insert(end, "#endif /* GRADC_TYPES */\n\n");
-    functions.insert(types, "#ifndef GRADC_TYPES /* shared by all models of a program */\n#define GRADC_TYPES\n");
+  std::string text(interface_text());
+  // Only declarations stay: the guard and the include go, and so does gradc_main, which is of executables. `create` knows its image.
+  text.erase(0, text.find("#include"));
+  replace(text, "#include \"runtime/image.h\"", "#include <stdint.h>");
+  if (size_t main = text.find("int gradc_main("); main != text.npos) {
+    size_t comment = text.rfind("/*", main);
+    text.erase(comment, text.find(';', main) + 1 - comment);
   }
+  replace(text, "const gradc_image* image, ", "");
+  text.erase(text.rfind("#endif"));
+  // Functions get the prefix; types (gradc_model, gradc_status, ...) are shared by all models that a program includes.
+  for (std::string_view function : functions) replace(text, fmt::format("gradc_{}(", function), fmt::format("{}_{}(", prefix, function));
+  replace(text, "gradc_message gives", prefix + "_message gives");
+  size_t types = text.find("typedef enum gradc_status"), declarations = text.find("/* Creates");
+  CHECK(types != text.npos && declarations != text.npos && types < declarations, "runtime/gradc.h has another form");
+  text.insert(declarations, "#endif /* GRADC_TYPES */\n\n");
+  text.insert(types, "#ifndef GRADC_TYPES\n#define GRADC_TYPES\n");
   std::string guard = prefix + "_H";
   for (char& c : guard) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return fmt::format("/* {}: made by gradc from {}.\n *\n{} */\n#ifndef {}\n#define {}\n{}\n#endif\n", prefix, program.source, contents(program), guard, guard, functions);
+  return fmt::format("/* {}: made by gradc from {}.\n *\n{} */\n#ifndef {}\n#define {}\n{}#endif\n", prefix, program.source, contents(program), guard, guard, text);
 }
 }  // namespace gradc
