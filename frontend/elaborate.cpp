@@ -70,6 +70,7 @@ void Elaborator::import_file(const ast::Import& import, const ast::File& importe
 
 void Elaborator::declare_config(const ast::Config& config, Env& scope) {
   const std::string& name = config.name.text;
+  configs.push_back(name);
   Value value = eval(*config.value, scope);
   if (config.type && !value.is<Poison>()) match(*config.type, value, scope, {fmt::format("`{}`", name), config.value->span, ""});
   auto* number = value.get<Number>();
@@ -89,7 +90,6 @@ void Elaborator::declare_config(const ast::Config& config, Env& scope) {
     value = fail(DiagnosticId::bad_config, config.value->span, fmt::format("a `config` is a number, a bool or a text, this is {}", kind_of(value)));
   }
   scope.names[name] = Binding{value, config.name.span};
-  configs.push_back(name);
 }
 
 void Elaborator::load_file(const ast::File& file, Env& scope) {

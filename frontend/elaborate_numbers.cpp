@@ -85,6 +85,7 @@ std::optional<std::vector<int64_t>> Elaborator::fix_shape(const Value& value, co
       fail(DiagnosticId::not_whole, span, fmt::format("{} has the dimension {}; dimensions are positive", use, extent));
       return std::nullopt;
     }
+  if (!fits_memory(*shape, span)) return std::nullopt;
   return shape;
 }
 

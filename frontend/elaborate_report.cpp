@@ -22,6 +22,7 @@ Value Elaborator::fail(DiagnosticId id, Span span, std::string message, std::str
   }
   // The same code is run for several functions; it is wrong once.
   std::string key = fmt::format("{}:{}:{}:{}:{}", static_cast<int>(id), primary.file, primary.begin, span.file, span.begin);
+  if (!primary.known()) key += message;
   if (!reported_.insert(key).second) return Poison{};
   Diagnostic& diagnostic = diagnostics.add(id, primary, std::move(message));
   diagnostic.at_caret = std::move(at_caret);

@@ -122,6 +122,14 @@ bool Elaborator::match(const ast::TypeExpr& t, Value& value, Env& names, const T
   return match_shape(t, given.shape, names, use);
 }
 
+bool Elaborator::fits_memory(const std::vector<int64_t>& shape, const Span& span) {
+  double elements = 1;   // as a double: the product may be beyond any integer
+  for (int64_t extent : shape) elements *= static_cast<double>(extent);
+  if (elements <= 68719476736.0) return true;   // 2^36
+  fail(DiagnosticId::not_whole, span, fmt::format("a tensor of {} has more than 2^36 elements", ir::to_string(shape)));
+  return false;
+}
+
 std::optional<ir::Type> Elaborator::declared_type(const ast::TypeExpr& t, Env& env) {
   auto element = element_type(t);
   if (!element) return std::nullopt;
@@ -146,6 +154,7 @@ std::optional<ir::Type> Elaborator::declared_type(const ast::TypeExpr& t, Env& e
     }
     result.shape.push_back(*extent);
   }
+  if (!fits_memory(result.shape, t.span)) return std::nullopt;
   return result;
 }
 

@@ -47,7 +47,7 @@ std::shared_ptr<const SetValue> TrainElaborator::choose_parameters(const Found& 
   for (ir::Variable& v : e_.program.module.variables) {
     if (v.kind != ir::VariableKind::parameter) continue;
     if (frozen(v.name)) {
-      v.frozen = true;
+      v.frozen = !e_.several_trains;   // another block may train it
       continue;
     }
     auto read = e_.out->variables.find(v.name);

@@ -121,6 +121,7 @@ class Elaborator {
   bool match_shape(const ast::TypeExpr&, const ir::Shape&, Env& names, const TypeUse&);
   std::optional<ir::Type> declared_type(const ast::TypeExpr&, Env&);        // all dimensions known
   std::optional<ir::ElementType> element_type(const ast::TypeExpr&);
+  bool fits_memory(const std::vector<int64_t>& shape, const Span&);         // a bound on what can be meant seriously
   std::string type_text(const ast::TypeExpr&) const;
 
   // ---- elaborate_expressions.cpp
