@@ -59,11 +59,12 @@ class ContractEmitter {
   // ---- operands (contract_pack.cpp)
   Operand in_place(Side);
   void pack_panel(const Panel&, LlvmValue first_depth, LlvmValue depth);
+  void pack_by_elements(const Panel&, LlvmValue first_depth, LlvmValue begin, LlvmValue end);
   void pack_transposed(const Panel&, LlvmValue first_depth, LlvmValue depth);
   void pack_rows(LlvmValue first_row, LlvmValue last_row, LlvmValue first_depth, LlvmValue depth, int64_t unit);
   void pack_vector(LlvmValue first_depth, LlvmValue depth, int64_t unit);
   void pack_line(Side, LlvmValue row, LlvmValue first_depth, LlvmValue depth, int64_t unit, LlvmValue to);
-  Values transpose(Values rows);
+  Values transposed_block(const Buffer&, LlvmValue place, int64_t row_stride, int64_t rows, int64_t depth);
   bool lane_last(Side) const;   // does it have the lane index?
   Values operand_index(Side, LlvmValue row, LlvmValue k, LlvmValue lane) const;
 

@@ -3,6 +3,8 @@
 //   a: [rows][reduced], each row padded so that rows do not fall on the same cache sets
 // Contiguous lanes are copied by vectors; a reduced index that is contiguous is transposed in registers; anything else (guards,
 // casts, quotients) is computed element by element through the index maps of its views.
+#include <numeric>
+
 #include "codegen/contract_emitter.h"
 
 #include "ir/check.h"
@@ -44,13 +46,18 @@ ContractEmitter::Operand ContractEmitter::in_place(Side side) {
 }
 
 void ContractEmitter::pack_panel(const Panel& panel, LlvmValue first_depth, LlvmValue depth) {
-  int width = plan_.width, row_size = panel.vectors * width;
-  LlvmValue to = scratch_at(plan_.b_offset);
   if (plan_.b_access && panel.whole_lanes >= 0) {
     const auto& strides = plan_.b_access->strides;
     if (strides[strides.size() - 2] == 1 && strides.back() != 1) return pack_transposed(panel, first_depth, depth);
   }
-  loop(number(0), depth, 1, [&](LlvmValue k) {
+  pack_by_elements(panel, first_depth, number(0), depth);
+}
+
+// The reduced elements from `begin` to `end` of a block, one after the other.
+void ContractEmitter::pack_by_elements(const Panel& panel, LlvmValue first_depth, LlvmValue begin, LlvmValue end) {
+  int width = plan_.width, row_size = panel.vectors * width;
+  LlvmValue to = scratch_at(plan_.b_offset);
+  loop(begin, end, 1, [&](LlvmValue k) {
     for (int v = 0; v < panel.vectors; ++v) {
       LlvmValue x = operand_vector(Side::b, nullptr, add(first_depth, k), add(panel.lane, number(v * width)), v == panel.vectors - 1 ? panel.mask : nullptr);
       store(frame_.scratch, x, at(to, add(times(k, row_size), number(v * width))), vector_align_);
@@ -58,24 +65,62 @@ void ContractEmitter::pack_panel(const Panel& panel, LlvmValue first_depth, Llvm
   });
 }
 
-Values ContractEmitter::transpose(Values rows) {
-  // log2(width) rounds; each exchanges blocks of d x d between rows i and i + d.
-  int width = plan_.width;
-  for (int d = width / 2; d >= 1; d /= 2) {
-    llvm::SmallVector<int> low, high;
-    for (int lane = 0; lane < width; ++lane) {
-      bool second = lane & d;
-      low.push_back(second ? width + lane - d : lane);
-      high.push_back(second ? width + lane : lane + d);
+// A width x width block, transposed: its first `depth` columns as vectors. Rows are `row_stride` elements apart; the lanes from `rows` on
+// are zero. Quarters of registers (128 bits) are loaded to where they belong, so that only exchanges within quarters are left.
+Values ContractEmitter::transposed_block(const Buffer& from, LlvmValue place, int64_t row_stride, int64_t rows, int64_t depth) {
+  int width = plan_.width, quarter = static_cast<int>(16 / bytes_);
+  auto* quarter_type = llvm::FixedVectorType::get(scalar_, quarter);
+  auto piece = [&](int64_t row, int q) -> LlvmValue {
+    if (row >= rows) return llvm::Constant::getNullValue(quarter_type);
+    LlvmValue source = at(place, row * row_stride + q * quarter);
+    llvm::SmallVector<llvm::Constant*> exists;
+    for (int i = 0; i < quarter; ++i) exists.push_back(b_.getInt1(q * quarter + i < depth));
+    llvm::Instruction* made = depth >= (q + 1) * quarter ? static_cast<llvm::Instruction*>(b_.CreateAlignedLoad(quarter_type, source, llvm::Align(bytes_)))
+                                                         : b_.CreateMaskedLoad(quarter_type, source, llvm::Align(bytes_), llvm::ConstantVector::get(exists), llvm::Constant::getNullValue(quarter_type));
+    describe_access(made, from);
+    return made;
+  };
+  auto joined = [&](Values parts) {
+    while (parts.size() > 1) {
+      Values halves;
+      for (size_t i = 0; i < parts.size(); i += 2) {
+        llvm::SmallVector<int> all(2 * llvm::cast<llvm::FixedVectorType>(parts[i]->getType())->getNumElements());
+        std::iota(all.begin(), all.end(), 0);
+        halves.push_back(b_.CreateShuffleVector(parts[i], parts[i + 1], all));
+      }
+      parts = std::move(halves);
     }
-    for (int i = 0; i < width; ++i) {
-      if (i & d) continue;
-      llvm::Value *x = rows[i], *y = rows[i + d];
-      rows[i] = b_.CreateShuffleVector(x, y, low);
-      rows[i + d] = b_.CreateShuffleVector(x, y, high);
+    return parts[0];
+  };
+  // Within each quarter: blocks of d elements of x alternate with those of y, from the quarter's first or second half.
+  auto interleave = [&](LlvmValue x, LlvmValue y, int d, bool second_half) {
+    llvm::SmallVector<int> lanes;
+    for (int base = 0; base < width; base += quarter)
+      for (int i = 0; i < quarter; ++i) {
+        int block = i / d, source = base + (second_half ? quarter / 2 : 0) + block / 2 * d + i % d;
+        lanes.push_back(block % 2 ? width + source : source);
+      }
+    return b_.CreateShuffleVector(x, y, lanes);
+  };
+  Values columns(width);
+  for (int q = 0; q * quarter < depth; ++q) {
+    Values rows_of(quarter);   // row i holds, quarter by quarter, rows i, i + quarter, i + 2 quarters, ... of the block
+    for (int i = 0; i < quarter; ++i) {
+      Values parts;
+      for (int j = 0; j < width / quarter; ++j) parts.push_back(piece(j * quarter + i, q));
+      rows_of[i] = joined(std::move(parts));
+    }
+    if (quarter == 2) {
+      for (int c = 0; c < 2; ++c) columns[2 * q + c] = interleave(rows_of[0], rows_of[1], 1, c);
+      continue;
+    }
+    for (int half = 0; half < 2; ++half) {
+      LlvmValue low = interleave(rows_of[0], rows_of[1], 1, half), high = interleave(rows_of[2], rows_of[3], 1, half);
+      for (int c = 0; c < 2; ++c) columns[4 * q + 2 * half + c] = interleave(low, high, 2, c);
     }
   }
-  return rows;
+  columns.resize(depth);
+  return columns;
 }
 
 void ContractEmitter::pack_transposed(const Panel& panel, LlvmValue first_depth, LlvmValue depth) {
@@ -83,23 +128,22 @@ void ContractEmitter::pack_transposed(const Panel& panel, LlvmValue first_depth,
   Operand from = in_place(Side::b);
   LlvmValue base = at(from.base, add(times(panel.lane, from.lane_stride), times(first_depth, from.depth_stride)));
   LlvmValue to = scratch_at(plan_.b_offset);
-  auto blocks = [&](LlvmValue first, LlvmValue last, bool whole) {
-    loop(first, last, width, [&](LlvmValue k) {
-      LlvmValue mask = whole ? nullptr : lane_mask(b_.CreateSub(last, k));
-      for (int v = 0; v < panel.vectors; ++v) {
-        Values rows;
-        for (int i = 0; i < width; ++i) {
-          int64_t lane = v * width + i;
-          rows.push_back(lane < panel.whole_lanes ? load(from.buffer, at(base, add(k, number(lane * from.lane_stride))), mask, bytes_) : llvm::Constant::getNullValue(vector_));
-        }
-        rows = transpose(std::move(rows));
-        for (int i = 0; i < width; ++i) store(frame_.scratch, rows[i], at(to, add(times(k, row_size), number(i * row_size + v * width))), vector_align_);
-      }
-    });
-  };
   LlvmValue whole = b_.CreateAnd(depth, number(-width));
-  blocks(number(0), whole, true);
-  blocks(whole, depth, false);   // scratch has room for the rows beyond the end
+  auto block = [&](LlvmValue k, int64_t columns) {
+    auto vector = [&](LlvmValue lane, int64_t rows) {
+      Values made = transposed_block(from.buffer, at(base, add(k, times(lane, from.lane_stride))), from.lane_stride, rows, columns);
+      for (int64_t i = 0; i < columns; ++i) store(frame_.scratch, made[i], at(to, add(times(add(k, number(i)), row_size), lane)), vector_align_);
+    };
+    int64_t lanes = panel.whole_lanes / width * width;
+    loop(number(0), number(lanes), width, [&](LlvmValue lane) { vector(lane, width); });
+    if (lanes < panel.whole_lanes) vector(number(lanes), panel.whole_lanes - lanes);
+  };
+  loop(number(0), whole, width, [&](LlvmValue k) { block(k, width); });
+  if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(depth)) {
+    if (int64_t rest = known->getSExtValue() % width) block(whole, rest);
+    return;
+  }
+  pack_by_elements(panel, first_depth, whole, depth);
 }
 
 void ContractEmitter::pack_rows(LlvmValue first_row, LlvmValue last_row, LlvmValue first_depth, LlvmValue depth, int64_t unit) {

@@ -338,7 +338,12 @@ Tile choose_tile(const std::vector<std::pair<int64_t, int64_t>>& rows, int64_t l
 
 constexpr int64_t packed_bytes = 256 << 10;   // of one operand at once: stays in the second-level cache beside the rows
 constexpr int64_t second_level_bytes = 1 << 20;
-constexpr int64_t epilogue_unrolled = 24;     // maps in an epilogue that is still repeated for every accumulator
+constexpr int64_t epilogue_unrolled = 192;           // instructions up to which an epilogue is repeated for every accumulator
+
+bool transcendental(Op op) {
+  constexpr Op ops[] = {Op::exp, Op::log, Op::log1p, Op::sin, Op::cos, Op::tanh, Op::erf, Op::sigmoid, Op::pow};
+  return std::find(std::begin(ops), std::end(ops), op) != std::end(ops);
+}
 
 void choose_tiles(ContractPlan& plan, const Target& target) {
   ElementType element = plan.kernel.body.type(plan.kernel.hero).element;
@@ -346,16 +351,12 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
   int64_t bytes = element_bytes(element);
   plan.element = element;
   plan.width = target.lanes * 4 / static_cast<int>(bytes);
-  auto unit_stride = [](const std::optional<LinearAccess>& access, size_t axis, bool zero_fits) {
-    return access && (access->strides[axis] == 1 || (zero_fits && access->strides[axis] == 0));
-  };
-  size_t a_rank = plan.kernel.body.type(plan.a).shape.size(), b_rank = plan.kernel.body.type(plan.b).shape.size();
-  bool a_linear = plan.a_access.has_value(), b_linear = plan.b_access.has_value();
+  auto contiguous = [](const std::optional<LinearAccess>& access) { return access && access->strides.back() == 1; };   // along its last axis
 
   if (plan.form == ContractForm::dot) {
     plan.heights = {4, 1, 1};
     plan.vectors = 4;   // partial sums of a row
-    plan.pack_a = plan.pack_b = !a_linear || !b_linear || !unit_stride(plan.a_access, a_rank - 1, false) || !unit_stride(plan.b_access, b_rank - 1, false);
+    plan.pack_a = plan.pack_b = !contiguous(plan.a_access) || !contiguous(plan.b_access);
     plan.depth_block = std::min<int64_t>(up(plan.depth, plan.width * plan.vectors), up(4096, plan.width * plan.vectors));
     plan.row_block = plan.heights[0];
   } else {
@@ -368,25 +369,27 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     plan.vectors = tile.vectors;
     plan.heights = tile.heights;
     bool partial = plan.lanes % plan.width != 0 || plan.dynamic_lanes;
-    plan.pack_a = !a_linear;
+    plan.pack_a = !plan.a_access;
     // Contiguous lanes are read where they are (99% of the peak on Zen 4, where a copy for each 32 rows costs a tenth), unless the rows
     // of a panel, some power of two apart, would fall on few sets of the second-level cache.
-    plan.pack_b = !b_linear || !unit_stride(plan.b_access, b_rank - 1, false);
+    plan.pack_b = !contiguous(plan.b_access);
     if (!plan.pack_b && rows > 2 * tile.heights[0]) {
-      int64_t apart = plan.b_access->strides[b_rank - 2] * bytes;
+      int64_t apart = plan.b_access->strides[plan.b_access->strides.size() - 2] * bytes;
       plan.pack_b = (apart & -apart) * plan.depth > second_level_bytes;
     }
     plan.pack_masked = partial && !target.avx512;
     if (plan.form == ContractForm::batch_lanes) plan.pack_a = plan.pack_b = plan.pack_masked = false;
     int64_t most = std::max<int64_t>(packed_bytes / (plan.panel() * bytes), 64);   // reduced elements of a panel
     int64_t blocks = plan.pack_b || plan.pack_masked ? (plan.depth + most - 1) / most : 1;
-    plan.depth_block = blocks <= 1 ? plan.depth : up((plan.depth + blocks - 1) / blocks, 4);
+    plan.depth_block = blocks <= 1 ? plan.depth : up((plan.depth + blocks - 1) / blocks, 16);
     plan.row_block = plan.rows;
     if (plan.depth_block < plan.depth) plan.row_block = std::min(plan.rows, up(64, tile.heights[0]));
     if (plan.pack_a) plan.row_block = std::min(plan.row_block, std::max<int64_t>(packed_bytes / (plan.depth * bytes) / tile.heights[0], 1) * tile.heights[0]);
   }
-  int64_t maps = std::count_if(plan.kernel.body.nodes.begin(), plan.kernel.body.nodes.end(), [](const Node& node) { return is_map(node.op); });
-  plan.epilogue_in_loop = plan.form != ContractForm::dot && maps * plan.heights[0] * plan.vectors > epilogue_unrolled * 8;
+  int64_t work = 0;   // instructions of the epilogue for one vector, about
+  for (const Node& node : plan.kernel.body.nodes)
+    if (is_map(node.op)) work += transcendental(node.op) ? 24 : 1;
+  plan.epilogue_in_loop = plan.form != ContractForm::dot && work * plan.heights[0] * plan.vectors > epilogue_unrolled;
   auto take = [&](int64_t size) {
     int64_t at = plan.scratch;
     plan.scratch = up(plan.scratch + size, 64);
@@ -397,8 +400,7 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     if (plan.pack_a) plan.b_offset = take(plan.depth_block * bytes), plan.a_offset = take(plan.heights[0] * plan.a_row_stride * bytes);
     return;
   }
-  // Transposition writes whole blocks of `width` reduced elements.
-  if (plan.pack_b || plan.pack_masked) plan.b_offset = take(up(plan.depth_block, plan.width) * plan.panel() * bytes);
+  if (plan.pack_b || plan.pack_masked) plan.b_offset = take(plan.depth_block * plan.panel() * bytes);
   plan.a_row_stride = up(plan.depth, plan.width);
   if (plan.a_row_stride * bytes % 1024 == 0) plan.a_row_stride += plan.width;
   if (plan.pack_a) plan.a_offset = take(plan.row_block * plan.a_row_stride * bytes);
