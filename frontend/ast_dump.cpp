@@ -131,7 +131,11 @@ class Dumper {
     line("for {} in {}", s.name.text, show(s.range));
     block(s.body);
   }
-  void statement(const Minimize& s) { line("minimize {}{}{}", show(s.loss), s.over.empty() ? "" : " over " + list("list", s.over), s.optimizers.empty() ? "" : " with " + list("list", s.optimizers)); }
+  void statement(const Minimize& s) {
+    const std::string over = s.over.empty() ? "" : " over " + list("list", s.over);
+    const std::string with = s.optimizers.empty() ? "" : " with " + list("list", s.optimizers);
+    line("minimize {}{}{}", show(s.loss), over, with);
+  }
   void statement(const Report& s) { line("report {} = {}", s.name.text, show(s.value)); }
   void statement(const Load& s) { line("load {} into {} from {}", quoted(s.file.text), show(s.into), s.prefix ? quoted(s.prefix->text) : "_"); }
   void statement(const Freeze& s) { line("freeze {}", list("list", s.targets)); }

@@ -37,7 +37,9 @@ int width(std::string_view text) {
 
 class Formatter {
  public:
-  Formatter(const std::string& source, const std::vector<Token>& tokens, const Layout& layout) : source_(source), layout_(layout) { split(tokens); }
+  Formatter(const std::string& source, const std::vector<Token>& tokens, const Layout& layout) : source_(source), layout_(layout) {
+    split(tokens);
+  }
 
   std::string run() {
     align_signs();
@@ -76,7 +78,8 @@ class Formatter {
   bool blank_between(const Token& left, const Token& right) const {
     if (layout_.joins_right.contains(left.begin) || layout_.joins_left.contains(right.begin)) return false;
     switch (right.kind) {
-      case TokenKind::right_paren: case TokenKind::right_bracket: case TokenKind::comma: case TokenKind::semicolon: case TokenKind::colon: return false;
+      case TokenKind::right_paren: case TokenKind::right_bracket: case TokenKind::comma: case TokenKind::semicolon: case TokenKind::colon:
+        return false;
       case TokenKind::right_brace: return left.kind != TokenKind::left_brace;
       default: return left.kind != TokenKind::left_paren && left.kind != TokenKind::left_bracket;
     }
