@@ -35,7 +35,7 @@ llvm::Function* ContractEmitter::run() {
   // The last outer axis may be the one that tiles run along; units then begin and end within it.
   int64_t bounded = plan_.dynamic_rows ? plan_.rows : plan_.dynamic_lanes ? plan_.lanes : 1;
   bool dynamic = plan_.dynamic_rows || plan_.dynamic_lanes;
-  int64_t outside = plan_.kernel.units / bounded;
+  int64_t outside = plan_.kernel.units / std::max<int64_t>(bounded, 1);
   auto visit = [&](LlvmValue place) {
     LlvmValue rest = place;
     for (size_t i = plan_.axes.size(); i-- > 0;) {
@@ -55,7 +55,7 @@ llvm::Function* ContractEmitter::run() {
     }
     inner_loops(0);
   };
-  if (dynamic && outside == 1) {
+  if (dynamic && outside <= 1) {
     visit(number(0));
   } else {
     llvm::Value *first = frame_.begin, *last = frame_.end;

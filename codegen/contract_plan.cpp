@@ -384,7 +384,7 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     plan.depth_block = blocks <= 1 ? plan.depth : up((plan.depth + blocks - 1) / blocks, 16);
     plan.row_block = plan.rows;
     if (plan.depth_block < plan.depth) plan.row_block = std::min(plan.rows, up(64, tile.heights[0]));
-    if (plan.pack_a) plan.row_block = std::min(plan.row_block, std::max<int64_t>(packed_bytes / (plan.depth * bytes) / tile.heights[0], 1) * tile.heights[0]);
+    if (plan.pack_a) plan.row_block = std::min(plan.row_block, std::max<int64_t>(packed_bytes / (std::max<int64_t>(plan.depth, 1) * bytes) / tile.heights[0], 1) * tile.heights[0]);
   }
   int64_t work = 0;   // instructions of the epilogue for one vector, about
   for (const Node& node : plan.kernel.body.nodes)

@@ -97,7 +97,7 @@ void check(const Kernel& kernel, std::mt19937& random, const std::vector<Target>
 TEST_CASE("matrix products of many sizes", "[contract]") {
   std::mt19937 random(1);
   for (const char* spec : {"mk,kn->mn", "km,kn->mn", "mk,nk->mn", "km,nk->mn"})
-    for (auto [m, n, k] : {std::array{1, 1, 1}, {1, 10, 7}, {14, 32, 16}, {13, 33, 5}, {29, 10, 128}, {5, 1, 40}, {1, 200, 30}, {65, 47, 19}, {3, 130, 64}, {40, 16, 3}})
+    for (auto [m, n, k] : {std::array{1, 1, 1}, {1, 10, 7}, {14, 32, 16}, {13, 33, 5}, {29, 10, 128}, {5, 1, 40}, {1, 200, 30}, {65, 47, 19}, {3, 130, 64}, {40, 16, 3}, {4, 5, 0}})
       check(contract_kernel(spec, {{'m', m}, {'n', n}, {'k', k}}, 1), random);
 }
 
