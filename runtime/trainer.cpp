@@ -16,11 +16,20 @@ static double now() { return std::chrono::duration<double>(std::chrono::steady_c
 Trainer::Trainer(Model& model, TrainOptions options, std::vector<Observer*> observers)
     : model_(model), options_(std::move(options)), observers_(std::move(observers)) {}
 
+// A name that this block does not know may be meant for another one: the first block where `knows` holds, or `stage`.
+template <class Knows>
+size_t Trainer::known_in(Knows knows, size_t stage) const {
+  for (size_t other = 0; other < size(model_.program()->trains()); ++other)
+    if (other != stage && knows(other)) return other;
+  return stage;
+}
+
 // Chooses optimizers and settings for a block. Whatever the command line says comes after what a checkpoint says.
 Result<TrainRun> Trainer::prepare(size_t stage, bool resumed) {
   std::string optimizer = options_.optimizer;
   if (resumed && optimizer.empty() && !state_.steps.empty()) optimizer = state_.steps[0].optimizer;
   auto run = TrainRun::create(model_, stage, optimizer);
+  if (!run && stage != known_in([&](size_t other) { return bool(TrainRun::create(model_, other, optimizer)); }, stage)) run = TrainRun::create(model_, stage, "");
   if (!run) return run.error();
   if (resumed && state_.steps.size() == run->steps.size())
     for (size_t s = 0; s < run->steps.size(); ++s) {
@@ -37,6 +46,11 @@ Result<TrainRun> Trainer::prepare(size_t stage, bool resumed) {
     }
   for (auto& [name, value] : options_.set) {
     auto hypers = model_.find_hypers(name, run->chosen());
+    bool elsewhere = !hypers && stage != known_in([&](size_t other) {
+      auto there = TrainRun::create(model_, other, "");
+      return there && model_.find_hypers(name, there->chosen());
+    }, stage);
+    if (elsewhere) continue;
     if (!hypers) return hypers.error();
     for (Hyper* hyper : *hypers) hyper->value = value;
   }

@@ -80,6 +80,8 @@ class Trainer {
 
  private:
   Result<TrainRun> prepare(size_t stage, bool resumed);
+  template <class Knows>
+  size_t known_in(Knows knows, size_t stage) const;
   Status run_block(size_t stage, bool resumed);
   Status run_cycle(const Samples& samples, const std::vector<uint32_t>& order, int64_t cycles_per_epoch);
   Status finish_epoch(const Samples* validation, bool whole);

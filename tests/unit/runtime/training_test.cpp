@@ -202,6 +202,25 @@ TEST_CASE("options that cannot be") {
   CHECK_THAT(result.error().message, Catch::Contains("did you mean 'sgd.lr'?"));
 }
 
+TEST_CASE("an optimizer or a setting of one block is no mistake in another") {
+  toy::Toy program;
+  auto& trains = program.tables().trains;
+  trains.push_back(std::make_unique<gradc::program::TrainT>(*trains[0]));
+  auto& optimizer = *trains[1]->step_list[0]->optimizers[0];
+  optimizer.name = "fast";
+  optimizer.hypers[0]->name = optimizer.lr = "fast.lr";
+  program.pack();
+  TrainOptions train;
+  train.optimizer = "fast";
+  train.set = {{"fast.lr", 0.01}};
+  auto model = toy::make(program);
+  StopAfter observer(-1);
+  REQUIRE(Trainer(*model, train, {&observer}).run());
+  CHECK(observer.losses.size() == 50);   // both blocks
+  train.set = {{"slow.lr", 0.01}};
+  CHECK_FALSE(Trainer(*model, train, {}).run());
+}
+
 TEST_CASE("checkpoints that are damaged or of another model") {
   std::string folder = toy::fresh_folder("damaged"), path = folder + "/a.ckpt";
   toy::Toy program;
