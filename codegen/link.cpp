@@ -165,7 +165,8 @@ std::string localize(const std::string& path, const std::string& prefix, std::ve
   llvm::objcopy::ConfigManager config;
   config.Common.InputFilename = path;
   config.Common.OutputFilename = path;
-  auto pattern = llvm::objcopy::NameOrPattern::create(prefix + "_*", llvm::objcopy::MatchStyle::Wildcard, [](llvm::Error e) { return e; });
+  const std::string names = prefix + "_*";   // the pattern refers to it
+  auto pattern = llvm::objcopy::NameOrPattern::create(names, llvm::objcopy::MatchStyle::Wildcard, [](llvm::Error e) { return e; });
   if (!pattern) return llvm::toString(pattern.takeError());
   if (auto failed = config.Common.SymbolsToKeepGlobal.addMatcher(std::move(pattern))) return llvm::toString(std::move(failed));
   llvm::SmallVector<char, 0> bytes;
@@ -180,9 +181,10 @@ std::string link_static(const Objects& objects, const std::string& prefix, const
   ObjectFiles files(objects);
   if (!files.error().empty()) return files.error();
   std::string whole = files.path("whole.o");
+  // With all that an executable has but libc and libm, so that users need no C++ library of ours nor link in an order.
   std::vector<std::string> line = {"-r", "-o", whole};
   append(line, files.paths());
-  line.push_back(runtime_path());
+  append(line, {"--start-group", runtime_path(), GRADC_PATH_libstdc___a, GRADC_PATH_libz_a, GRADC_PATH_libgcc_a, GRADC_PATH_libgcc_eh_a, "--end-group"});
   line.push_back(GRADC_PATH_libz_a);   // what is left undefined is libc, libm and the C++ library
   if (std::string error = lld(line); !error.empty()) return error;
   std::vector<char> bytes;
