@@ -9,6 +9,7 @@ endfunction()
 
 if(TARGET gradc)
   gradc_test(golden ${PYTHON3} tests/golden/run --gradc $<TARGET_FILE:gradc>)
+  gradc_test(golden-coverage ${PYTHON3} tests/golden/coverage --gradc $<TARGET_FILE:gradc>)
 endif()
 
 # Benchmarks: each .cpp of tests/bench is a program; ./bootstrap bench runs them. They are compiled for this machine, so that
