@@ -185,7 +185,6 @@ std::string link_static(const Objects& objects, const std::string& prefix, const
   std::vector<std::string> line = {"-r", "-o", whole};
   append(line, files.paths());
   append(line, {"--start-group", runtime_path(), GRADC_PATH_libstdc___a, GRADC_PATH_libz_a, GRADC_PATH_libgcc_a, GRADC_PATH_libgcc_eh_a, "--end-group"});
-  line.push_back(GRADC_PATH_libz_a);   // what is left undefined is libc, libm and the C++ library
   if (std::string error = lld(line); !error.empty()) return error;
   std::vector<char> bytes;
   if (std::string error = localize(whole, prefix, bytes); !error.empty()) return "linking failed: " + error;

@@ -27,7 +27,7 @@ class Embed(EndToEnd):
         self.assertEqual(self.command("./program", self.folder).out, "ok\n")
 
     def test_c_with_static_libraries(self):
-        self.compile("cc", "-std=c11", "-D_GNU_SOURCE", HERE / "embed.c", "small_lib/libsmall.a", "other_lib/libother.a", "-lstdc++", "-lm", "-pthread")   # the C++ library is not inside
+        self.compile("cc", "-std=c11", "-D_GNU_SOURCE", HERE / "embed.c", "small_lib/libsmall.a", "other_lib/libother.a", "-lm", "-pthread")
         self.assertEqual(self.command("./program", self.folder).out, "ok\n")
 
     def test_cpp_with_a_static_library_and_threads(self):
