@@ -1,6 +1,6 @@
 """The classifier on 60,000 real images: accuracy, size, what it depends on, how long it takes to build."""
 import re
-import time
+import resource
 import unittest
 
 from common import EndToEnd, FASHION, GRADC, MODELS, log_lines
@@ -11,9 +11,10 @@ class Fashion(EndToEnd):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        start = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         cls.program = cls.build("fashion_mlp")
-        cls.build_seconds = time.monotonic() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cls.build_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         cls.log = cls.folder / "log.jsonl"
         cls.trained = cls.command(cls.program, "train", "--epochs", 1, "--log", cls.log)
 
@@ -67,7 +68,7 @@ class Fashion(EndToEnd):
         self.assertLessEqual({"step_ms", "step_ms_min", "samples_per_s", "gflops", "predict_us"}, set(figures))
 
     def test_build_is_quick(self):
-        # The aim is 2 s on an idle machine; tests share theirs.
+        # The aim is 2 s on an idle machine; tests share theirs, so this is processor time, and a bound that only a mistake breaks.
         self.assertLess(self.build_seconds, 20)
 
     def test_width_is_set_at_build(self):
