@@ -1,1 +1,0 @@
-#include "codegen/codegen.h"

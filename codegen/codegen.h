@@ -1,3 +1,0 @@
-// Kernels to machine code, and functions to entries of the compiled program.
-#pragma once
-#include "ir/kernel.h"
