@@ -4,6 +4,7 @@
 #include "codegen/emit.h"
 #include "codegen/nest.h"
 #include "ir/check.h"
+#include "ir/reduced_axes.h"
 
 namespace gradc::codegen {
 namespace {
@@ -63,9 +64,7 @@ class ColumnEmitter {
   IndexVector operand_place(ir::Value reduction, const Index& column, const Index& row) {
     const ir::Node& node = body_[reduction];
     const ir::Shape& shape = body_.type(node.operands[0]).shape;
-    std::vector<int64_t> axes;
-    if (node.op == Op::argmax) axes = {node.attrs.integer(ir::Attr::axis)};
-    else axes = node.attrs.integers(ir::Attr::axes);
+    const std::vector<int64_t> axes = ir::reduced_axes(node);
     ir::Shape extents;
     for (int64_t axis : axes) extents.push_back(shape[axis]);
     IndexVector at = place(reduction, column), reduced = space_.split(row, extents);

@@ -7,6 +7,7 @@
 #include "codegen/emit.h"
 #include "codegen/nest.h"
 #include "ir/check.h"
+#include "ir/reduced_axes.h"
 
 namespace gradc::codegen {
 namespace {
@@ -157,9 +158,7 @@ class RowEmitter {
   IndexVector operand_place(ir::Value reduction, const Index& position) {
     const ir::Node& node = body_[reduction];
     const ir::Shape& shape = body_.type(node.operands[0]).shape;
-    std::vector<int64_t> axes;
-    if (node.op == Op::argmax) axes = {node.attrs.integer(ir::Attr::axis)};
-    else axes = node.attrs.integers(ir::Attr::axes);
+    const std::vector<int64_t> axes = ir::reduced_axes(node);
     ir::Shape extents;
     for (int64_t axis : axes) extents.push_back(shape[axis]);
     IndexVector place = row_place(reduction), reduced = space_.split(position, extents);

@@ -1,4 +1,4 @@
-// Linking with LLD, in the process: executables, shared libraries, and static libraries whose inner symbols are hidden.
+// Linking with LLD, which is part of gradc: executables, shared libraries, and static libraries whose inner symbols are hidden.
 #pragma once
 #include <string>
 #include <vector>

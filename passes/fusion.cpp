@@ -20,6 +20,7 @@
 
 #include "ir/builder.h"
 #include "ir/check.h"
+#include "ir/reduced_axes.h"
 
 namespace gradc::passes {
 using namespace ir;
@@ -127,9 +128,6 @@ class Fusion {
     return false;
   }
 
-  std::vector<int64_t> reduced_axes(const Node& node) const {
-    return node.op == Op::argmax ? std::vector<int64_t>{node.attrs.integer(Attr::axis)} : node.attrs.integers(Attr::axes);
-  }
   bool trailing(const Node& node) const {
     auto axes = reduced_axes(node);
     return axes.front() == f_.type(node.operands[0]).rank() - static_cast<int64_t>(axes.size());
@@ -437,7 +435,7 @@ void prepare_for_fusion(Function& f) {
     Value x = node.operands[0];
     const Shape shape = b.type(x).shape;
     int64_t rank = b.type(x).rank();
-    std::vector<int64_t> axes = node.op == Op::argmax ? std::vector<int64_t>{node.attrs.integer(Attr::axis)} : node.attrs.integers(Attr::axes);
+    std::vector<int64_t> axes = reduced_axes(node);
     int64_t count = static_cast<int64_t>(axes.size());
     if (count == 0) {
       map[i] = x;
