@@ -9,16 +9,15 @@
 // to the arena and is copied in a last phase. Writers wait for the loss, so that a loss that is not finite loses nothing.
 //
 // Memory. A value lives from the phase of its kernel to the last phase that reads it (threads are at different places within
-// a phase). Places are given greedily, large values first.
+// a phase); memory_plan.h gives the places.
 #include "codegen/plan.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 
-#include "ir/bf16.h"
+#include "codegen/memory_plan.h"
 #include "ir/check.h"
 #include "ir/infer.h"
 
@@ -26,9 +25,6 @@ namespace gradc::codegen {
 using namespace ir;
 
 namespace {
-constexpr uint64_t alignment = 64;
-uint64_t aligned(uint64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
-
 std::unique_ptr<program::TensorTypeT> schema_type(const Type& type) {
   auto t = std::make_unique<program::TensorTypeT>();
   t->element = static_cast<program::ElementType>(type.element);
@@ -307,14 +303,9 @@ struct Planner {
 
   int last_phase() const { return phase.empty() ? 0 : *std::max_element(phase.begin(), phase.end()); }
 
-  uint64_t arena_bytes = 0;
+  ArenaPlan arena;
 
   void place_values() {
-    struct Lifetime {
-      Value value;
-      uint64_t bytes;
-      int first, last;
-    };
     std::vector<int> first(f.size(), -1), last(f.size(), -1);
     for (size_t c = 0; c < calls.size(); ++c) {
       for (Value v : calls[c].results) first[v.id] = phase[c], last[v.id] = std::max(last[v.id], phase[c]);
@@ -322,49 +313,19 @@ struct Planner {
     }
     for (const Result& r : f.results)
       if (!r.write) last[r.value.id] = last_phase();
+    std::vector<Value> values;
     std::vector<Lifetime> lifetimes;
     for (uint32_t i = 0; i < f.size(); ++i) {
       const Node& node = f.nodes[i];
       if (node.op == Op::variable) put(Value{i}, program::Space::variables, variable_at.at(node.attrs.text(Attr::name)));
-      if (node.op == Op::literal && last[i] >= 0) put(Value{i}, program::Space::constants, add_constant(node));
-      if (node.op == Op::input) lifetimes.push_back({Value{i}, aligned(node.type.bytes()), -1, std::max(last[i], 0)});
-      if (producer[i] >= 0 && !placed[i]) lifetimes.push_back({Value{i}, aligned(node.type.bytes()), first[i], last[i]});
+      if (node.op == Op::literal && last[i] >= 0) put(Value{i}, program::Space::constants, add_constant(node, program.constants));
+      bool input = node.op == Op::input;
+      if (!input && (producer[i] < 0 || placed[i])) continue;
+      values.push_back(Value{i});
+      lifetimes.push_back({static_cast<uint64_t>(node.type.bytes()), input ? -1 : first[i], input ? std::max(last[i], 0) : last[i]});
     }
-    std::stable_sort(lifetimes.begin(), lifetimes.end(), [](const Lifetime& a, const Lifetime& b) { return a.bytes > b.bytes; });
-    std::vector<std::pair<Lifetime, uint64_t>> done;
-    for (const Lifetime& life : lifetimes) {
-      std::vector<std::pair<uint64_t, uint64_t>> taken;
-      for (const auto& [other, offset] : done)
-        if (other.first <= life.last && life.first <= other.last) taken.push_back({offset, offset + other.bytes});
-      std::sort(taken.begin(), taken.end());
-      uint64_t offset = 0;
-      for (const auto& [begin, end] : taken) {
-        if (offset + life.bytes <= begin) break;
-        offset = std::max(offset, end);
-      }
-      put(life.value, program::Space::arena, offset);
-      arena_bytes = std::max(arena_bytes, offset + life.bytes);
-      done.push_back({life, offset});
-    }
-  }
-
-  uint64_t add_constant(const Node& node) {
-    const Dense& data = node.attrs.dense(Attr::data);
-    std::vector<uint8_t> bytes(node.type.bytes());
-    auto store = [&]<typename T>(size_t i, T value) { std::memcpy(bytes.data() + i * sizeof(T), &value, sizeof(T)); };
-    for (size_t i = 0; i < data.size(); ++i) switch (node.type.element) {
-        case ElementType::f32: store(i, static_cast<float>(data[i])); break;
-        case ElementType::f64: store(i, data[i]); break;
-        case ElementType::bf16: store(i, to_bf16(static_cast<float>(data[i]))); break;
-        case ElementType::i32: store(i, static_cast<int32_t>(data[i])); break;
-        case ElementType::i64: store(i, static_cast<int64_t>(data[i])); break;
-        case ElementType::u8:
-        case ElementType::boolean: store(i, static_cast<uint8_t>(data[i])); break;
-      }
-    uint64_t offset = aligned(program.constants.size());
-    program.constants.resize(offset);
-    program.constants.insert(program.constants.end(), bytes.begin(), bytes.end());
-    return offset;
+    arena = plan_arena(lifetimes);
+    for (size_t i = 0; i < values.size(); ++i) put(values[i], program::Space::arena, arena.offsets[i]);
   }
 
   std::unique_ptr<program::PortT> port(const std::string& name, Value v) const {
@@ -448,7 +409,7 @@ struct Planner {
     };
     for (const auto& p : entry->phases)
       std::stable_sort(p->strands.begin(), p->strands.end(), [&](const auto& a, const auto& b) { return work_of(a) > work_of(b); });
-    entry->arena_bytes = arena_bytes;
+    entry->arena_bytes = arena.bytes;
     program.entries.push_back(std::move(entry));
   }
 

@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include "codegen/memory_plan.h"
 #include "codegen/plan.h"
 #include "ir/builder.h"
 #include "passes/fusion.h"
@@ -109,5 +110,31 @@ TEST_CASE("granules depend on the number of units alone and cover it") {
   for (int64_t units : {1, 5, 16, 17, 64, 128, 500, 784, 10000}) {
     CHECK(codegen::grain(units) >= 1);
     CHECK(codegen::grain(units) <= std::max<int64_t>(units, 16));
+  }
+}
+
+TEST_CASE("places in the arena do not overlap while both values live, and little more is taken than lives") {
+  uint32_t seed = 1;
+  auto random = [&](uint32_t below) { return (seed = seed * 1664525 + 1013904223) / 65536 % below; };
+  for (int round = 0; round < 50; ++round) {
+    std::vector<codegen::Lifetime> lives;
+    for (uint32_t i = 0, count = 2 + random(30); i < count; ++i) {
+      int first = static_cast<int>(random(8));
+      lives.push_back({uint64_t(1) + random(5000), first, first + static_cast<int>(random(4))});
+    }
+    codegen::ArenaPlan plan = codegen::plan_arena(lives);
+    uint64_t end = 0;
+    for (size_t i = 0; i < lives.size(); ++i) {
+      CHECK(plan.offsets[i] % codegen::alignment == 0);
+      end = std::max(end, plan.offsets[i] + codegen::aligned(lives[i].bytes));
+      for (size_t j = 0; j < i; ++j) {
+        bool together = lives[i].first <= lives[j].last && lives[j].first <= lives[i].last;
+        bool apart = plan.offsets[i] + lives[i].bytes <= plan.offsets[j] || plan.offsets[j] + lives[j].bytes <= plan.offsets[i];
+        CHECK((!together || apart));
+      }
+    }
+    CHECK(plan.bytes == end);
+    CHECK(plan.bytes >= codegen::most_live(lives));
+    CHECK(plan.bytes <= codegen::most_live(lives) * 5 / 4);
   }
 }
