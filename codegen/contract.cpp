@@ -85,7 +85,7 @@ void ContractEmitter::block() {
     row_tiles(row_first_, row_last_, [&](int height, LlvmValue row) { dot_tile(height, row); });
     return;
   }
-  if (plan_.row_block >= plan_.rows) {
+  if (plan_.turned || plan_.row_block >= plan_.rows) {
     row_block(row_first_, row_last_);
     return;
   }
@@ -99,6 +99,12 @@ void ContractEmitter::row_block(LlvmValue first, LlvmValue last) {
 
 void ContractEmitter::for_panels(llvm::function_ref<void(const Panel&)> visit) {
   int size = plan_.panel(), width = plan_.width;
+  if (plan_.turned) {
+    LlvmValue whole = add(lane_first_, times(b_.CreateSDiv(b_.CreateSub(lane_last_, lane_first_), number(size)), size));
+    loop(lane_first_, whole, size, [&](LlvmValue lane) { visit({lane, plan_.vectors, nullptr, size}); });
+    loop(whole, lane_last_, width, [&](LlvmValue lane) { visit({lane, 1, lane_mask(b_.CreateSub(lane_last_, lane)), -1}); });
+    return;
+  }
   if (plan_.dynamic_lanes) {
     // Vectors start at multiples of the width, so that index maps may count on it; the first and the last are masked.
     auto aligned = [&](LlvmValue lane) { return b_.CreateAnd(lane, number(-width)); };
@@ -140,6 +146,19 @@ void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue l
     return std::pair{a, b};
   };
   LlvmValue waiting = scratch_at(plan_.tile_offset);
+  if (plan_.turned) {
+    pack_panel(panel, number(0), number(plan_.depth));
+    auto [a, b] = operands(number(0));
+    loop(first, last, plan_.row_block, [&](LlvmValue block) {
+      LlvmValue end = minimum(add(block, number(plan_.row_block)), last);
+      row_tiles(block, end, [&](int height, LlvmValue row) {
+        Values sums = products(panel, height, a, b, row, number(plan_.depth), zero_sums(static_cast<size_t>(height * panel.vectors)));
+        store_sums(sums, panel, at(waiting, times(b_.CreateSub(row, block), panel.vectors * plan_.width)));
+      });
+      finish_turned(panel, block, end, waiting);
+    });
+    return;
+  }
   if (plan_.depth_block >= plan_.depth) {
     if (packed) pack_panel(panel, number(0), number(plan_.depth));
     auto [a, b] = operands(number(0));

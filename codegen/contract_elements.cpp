@@ -7,7 +7,7 @@ namespace gradc::codegen {
 void ContractEmitter::make_variables() {
   for (size_t i = 0; i < plan_.axes.size(); ++i) {
     const ContractAxis& axis = plan_.axes[i];
-    axes_.push_back(space_.variable(axis.extent, axis.role == AxisRole::lanes ? plan_.width : 1));
+    axes_.push_back(space_.variable(axis.extent, static_cast<int>(i) == plan_.result_lanes() ? plan_.width : 1));
   }
   depth_ = space_.variable(plan_.depth);
   depth_lanes_ = space_.variable(plan_.depth, plan_.width);
@@ -41,7 +41,7 @@ LlvmValue ContractEmitter::operand_vector(Side side, LlvmValue row, LlvmValue k,
 void ContractEmitter::store_results(const Values& index, LlvmValue sum, LlvmValue mask) {
   Expression& e = plan_.form == ContractForm::dot ? *scalars_ : *vectors_;
   ScopeGuard scope(e);
-  for (size_t i = 0; i < index.size(); ++i) bind(e, axes_[i], index[i], static_cast<int>(i) == plan_.lane_axis);
+  for (size_t i = 0; i < index.size(); ++i) bind(e, axes_[i], index[i], static_cast<int>(i) == plan_.result_lanes());
   e.set_mask(mask);
   e.provide(plan_.kernel.hero, axes_, sum);
   // All results before the first store: one may be written over an input that the others read.

@@ -52,6 +52,7 @@ class ContractEmitter {
   void store_sums(const Values&, const Panel&, LlvmValue at);
   void finish_rows(const Panel&, LlvmValue first_row, LlvmValue count, LlvmValue sums_at);
   void finish(const Panel&, LlvmValue row, llvm::ArrayRef<LlvmValue> sums);
+  void finish_turned(const Panel&, LlvmValue first_row, LlvmValue last_row, LlvmValue sums_at);
   void dot_tile(int height, LlvmValue row);
   LlvmValue multiply_add(LlvmValue x, LlvmValue y, LlvmValue sum);
   LlvmValue horizontal_sum(LlvmValue);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "codegen/index.h"
 #include "codegen/plan.h"
@@ -39,6 +40,8 @@ std::optional<LinearAccess> linear_access(const Function& body, Value value) {
 }
 
 namespace {
+constexpr int64_t turned_depth = 2048;   // reduced elements that a packed panel of some vectors has at most
+
 bool has(const std::string& letters, char c) { return letters.find(c) != letters.npos; }
 
 // A run of neighbouring letters of the result that become one axis.
@@ -167,6 +170,26 @@ std::vector<Group> group_axes(const Roles& roles, ContractForm form) {
     groups.back().letters += letters[i];
   }
   return groups;
+}
+
+// Both operands have their reduced index in neighbouring elements, as in the gradient of a layer's input: dy[b, n] w[k, n]. To pack w
+// takes a transposition of all of it for every granule of rows. With the roles exchanged dy's few rows are packed, w is read in place, one element
+// for all lanes, and the tile of the result is transposed: less work as soon as the reduction is longer than a granule has rows.
+bool better_turned(const ContractPlan& plan) {
+  if (plan.form != ContractForm::lanes || !plan.dynamic_rows || plan.dynamic_lanes || !plan.a_access || !plan.b_access) return false;
+  auto reduced_last = [](const LinearAccess& access, bool lanes) {   // a: [..., reduced], b: [..., reduced, lanes]
+    size_t rank = access.strides.size();
+    return access.strides[lanes ? rank - 2 : rank - 1] == 1 && !(lanes && access.strides[rank - 1] == 1);
+  };
+  int64_t rows = std::min(plan.rows, grain(plan.kernel.units));
+  return reduced_last(*plan.a_access, false) && reduced_last(*plan.b_access, true) && rows >= 8 && plan.depth > rows && plan.depth <= turned_depth && plan.lanes >= 16;
+}
+
+// Exchanges rows and lanes.
+void turn(Roles& roles, std::vector<Group>& groups) {
+  roles.swap();
+  for (Group& group : groups)
+    if (group.role != AxisRole::loop) group.role = group.role == AxisRole::rows ? AxisRole::lanes : AxisRole::rows;
 }
 
 // An operand with its indices in another order, neighbours merged. Each entry of `axes` is one index of the result.
@@ -360,9 +383,9 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     plan.depth_block = std::min<int64_t>(up(plan.depth, plan.width * plan.vectors), up(4096, plan.width * plan.vectors));
     plan.row_block = plan.heights[0];
   } else {
-    int64_t lane_vectors = (plan.lanes + plan.width - 1) / plan.width;
-    // Calls come in granules of units.
-    int64_t rows = std::max<int64_t>(plan.dynamic_rows ? std::min(plan.rows, grain(plan.kernel.units)) : plan.rows, 1);
+    int64_t granule = grain(plan.kernel.units);   // calls come in granules of units
+    int64_t lane_vectors = ((plan.turned ? std::min(plan.lanes, granule) : plan.lanes) + plan.width - 1) / plan.width;
+    int64_t rows = std::max<int64_t>(plan.dynamic_rows ? std::min(plan.rows, granule) : plan.rows, 1);
     std::vector<std::pair<int64_t, int64_t>> calls = {{rows, plan.rows / rows}};
     if (plan.rows % rows) calls.push_back({plan.rows % rows, 1});
     Tile tile = choose_tile(calls, lane_vectors, target);
@@ -379,17 +402,23 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     }
     plan.pack_masked = partial && !target.avx512;
     if (plan.form == ContractForm::batch_lanes) plan.pack_a = plan.pack_b = plan.pack_masked = false;
+    if (plan.turned) plan.pack_b = true, plan.pack_masked = false;
     int64_t most = std::max<int64_t>(packed_bytes / (plan.panel() * bytes), 64);   // reduced elements of a panel
     int64_t blocks = plan.pack_b || plan.pack_masked ? (plan.depth + most - 1) / most : 1;
     plan.depth_block = blocks <= 1 ? plan.depth : up((plan.depth + blocks - 1) / blocks, 16);
     plan.row_block = plan.rows;
     if (plan.depth_block < plan.depth) plan.row_block = std::min(plan.rows, up(64, tile.heights[0]));
+    if (plan.turned) {   // of sums that wait to be transposed: whole vectors and whole tiles, about 16 KB
+      int64_t unit = std::lcm<int64_t>(tile.heights[0], plan.width);
+      plan.depth_block = plan.depth;
+      plan.row_block = unit * std::max<int64_t>(1, 16384 / (unit * plan.panel() * bytes));
+    }
     if (plan.pack_a) plan.row_block = std::min(plan.row_block, std::max<int64_t>(packed_bytes / (std::max<int64_t>(plan.depth, 1) * bytes) / tile.heights[0], 1) * tile.heights[0]);
   }
   int64_t work = 0;   // instructions of the epilogue for one vector, about
   for (const Node& node : plan.kernel.body.nodes)
     if (is_map(node.op)) work += transcendental(node.op) ? 24 : 1;
-  plan.epilogue_in_loop = plan.form != ContractForm::dot && work * plan.heights[0] * plan.vectors > epilogue_unrolled;
+  plan.epilogue_in_loop = plan.form != ContractForm::dot && !plan.turned && work * plan.heights[0] * plan.vectors > epilogue_unrolled;
   auto take = [&](int64_t size) {
     int64_t at = plan.scratch;
     plan.scratch = up(plan.scratch + size, 64);
@@ -404,7 +433,8 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
   plan.a_row_stride = up(plan.depth, plan.width);
   if (plan.a_row_stride * bytes % 1024 == 0) plan.a_row_stride += plan.width;
   if (plan.pack_a) plan.a_offset = take(plan.row_block * plan.a_row_stride * bytes);
-  if (plan.depth_block < plan.depth) plan.tile_offset = take(plan.row_block * plan.panel() * bytes);
+  if (plan.turned) plan.turn_offset = take(plan.width * plan.width * bytes);
+  if (plan.depth_block < plan.depth || plan.turned) plan.tile_offset = take(plan.row_block * plan.panel() * bytes);
   else if (plan.epilogue_in_loop) plan.tile_offset = take(plan.heights[0] * plan.panel() * bytes);
 }
 }  // namespace
@@ -424,11 +454,14 @@ std::array<int64_t, 3> tile_counts(const std::array<int, 3>& heights, int64_t ro
 }
 
 ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
-  auto arrange_as = [&](bool batch_lanes) {
+  auto arrange_as = [&](bool batch_lanes, bool turned = false) {
     ContractPlan plan;
+    plan.turned = turned;
     Roles roles = read_roles(kernel);
     plan.form = choose_form(kernel.body, roles, batch_lanes);
-    Canonical(kernel, plan).run(kernel, roles, group_axes(roles, plan.form));
+    std::vector<Group> groups = group_axes(roles, plan.form);
+    if (turned) turn(roles, groups);
+    Canonical(kernel, plan).run(kernel, roles, groups);
     plan.a_access = linear_access(plan.kernel.body, plan.a);
     plan.b_access = linear_access(plan.kernel.body, plan.b);
     return plan;
@@ -436,6 +469,7 @@ ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
   ContractPlan plan = arrange_as(true);
   // Batch lanes are read in place; merged reduced indices may not allow that.
   if (plan.form == ContractForm::batch_lanes && (!plan.a_access || !plan.b_access)) plan = arrange_as(false);
+  if (better_turned(plan)) plan = arrange_as(false, true);
   choose_tiles(plan, target);
   return plan;
 }

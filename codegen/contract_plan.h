@@ -48,6 +48,7 @@ struct ContractPlan {
   int64_t rows = 1, lanes = 1, depth = 1;            // extents of the row, lane and reduced index
   int row_axis = -1, lane_axis = -1;                 // into axes; -1: there is none
   bool dynamic_rows = false, dynamic_lanes = false;  // the call's units bound that axis
+  bool turned = false;                               // results have their lanes along the row index: tiles are transposed first
 
   ir::ElementType element = ir::ElementType::f32;
   int width = 1;                                     // elements of a vector
@@ -59,10 +60,11 @@ struct ContractPlan {
   int64_t a_row_stride = 1;                          // of packed a, in elements
   int64_t row_block = 1;                             // rows between which packed operands are reused
   bool epilogue_in_loop = false;                     // accumulators go through scratch to a loop over rows
-  // Scratch in bytes: packed b, packed a, accumulators.
-  int64_t b_offset = 0, a_offset = 0, tile_offset = 0, scratch = 0;
+  // Scratch in bytes: packed b, packed a, accumulators, a block of them transposed.
+  int64_t b_offset = 0, a_offset = 0, tile_offset = 0, turn_offset = 0, scratch = 0;
 
   int panel() const { return vectors * width; }
+  int result_lanes() const { return turned ? row_axis : lane_axis; }   // the axis along which results are computed
 };
 
 ContractPlan plan_contract(const ir::Kernel&, const Target&);

@@ -90,6 +90,29 @@ void ContractEmitter::finish(const Panel& panel, LlvmValue row, llvm::ArrayRef<L
   }
 }
 
+// Sums of some rows, [rows][lanes of the panel] in scratch: transposed block by block, then the epilogue for each lane with vectors along the rows.
+void ContractEmitter::finish_turned(const Panel& panel, LlvmValue first_row, LlvmValue last_row, LlvmValue sums_at) {
+  int width = plan_.width, row_size = panel.vectors * width;
+  LlvmValue turned = scratch_at(plan_.turn_offset);
+  auto block = [&](LlvmValue row, LlvmValue mask) {
+    for (int v = 0; v < panel.vectors; ++v) {
+      LlvmValue lane = add(panel.lane, number(v * width));
+      Values lines = transposed_block(frame_.scratch, at(sums_at, add(times(b_.CreateSub(row, first_row), row_size), number(v * width))), row_size, width, width);
+      for (int i = 0; i < width; ++i) store(frame_.scratch, lines[i], at(turned, i * width), vector_align_);
+      LlvmValue count = panel.mask ? minimum(b_.CreateSub(lane_last_, lane), number(width)) : number(width);
+      loop(number(0), count, 1, [&](LlvmValue i) {
+        auto index = index_;
+        index[plan_.row_axis] = row;
+        index[plan_.lane_axis] = add(lane, i);
+        store_results(index, load(frame_.scratch, at(turned, times(i, width)), nullptr, vector_align_), mask);
+      });
+    }
+  };
+  LlvmValue whole = add(first_row, b_.CreateAnd(b_.CreateSub(last_row, first_row), number(-width)));
+  loop(first_row, whole, width, [&](LlvmValue row) { block(row, nullptr); });
+  if (plan_.rows % width) loop(whole, last_row, width, [&](LlvmValue row) { block(row, lane_mask(b_.CreateSub(last_row, row))); });
+}
+
 LlvmValue ContractEmitter::horizontal_sum(LlvmValue x) {
   for (int half = plan_.width / 2; half >= 1; half /= 2) {
     llvm::SmallVector<int> low, high;

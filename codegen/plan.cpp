@@ -465,6 +465,6 @@ int64_t grain(int64_t units) {
   if (units <= 16) return std::max<int64_t>(units, 1);
   if (units <= 64) return 16;
   if (units < 512) return 32;
-  return 56;
+  return 64;
 }
 }  // namespace gradc::codegen
