@@ -29,6 +29,7 @@ struct CommandOptions {
   std::vector<std::string> inputs;     // FILE in the order of the inputs, or NAME=FILE
   std::string index;                   // I or FIRST:LAST
   double seconds = 1;
+  std::string only;                    // what bench times: train, predict, or both
 };
 
 using Command = Status (*)(Model&, const CommandOptions&);

@@ -134,7 +134,7 @@ static Times measure(double seconds, Function function) {
 Status command_bench(Model& model, const CommandOptions& options) {
   JsonObject out;
   out.add("threads", int64_t(model.threads()));
-  if (size(model.program()->trains()) > 0) {
+  if (options.only != "predict" && size(model.program()->trains()) > 0) {
     auto run = TrainRun::create(model, 0, options.optimizer);
     if (!run) return std::move(run.error());
     for (StepRun& step : run->steps) model.initialize(step.optimizer);
@@ -175,7 +175,7 @@ Status command_bench(Model& model, const CommandOptions& options) {
       fmt::print("training   {:.4f} ms a step (median; least {:.4f}), {:.0f} samples/s, {:.1f} GFLOP/s; batch {}, {}, {} threads\n", times.median * 1e3, times.least * 1e3,
                  double(processed) / times.median, flops / times.median * 1e-9, batch, real ? origin : "made-up data", model.threads());
   }
-  if (size(model.program()->exports()) > 0) {
+  if (options.only != "train" && size(model.program()->exports()) > 0) {
     auto predictor = Predictor::create(model, options.export_name);
     if (!predictor) return std::move(predictor.error());
     Entry& entry = *predictor->smallest();

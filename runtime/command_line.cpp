@@ -54,7 +54,10 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
     app.add_option("--format", o.format, "text, json or npy")->check(CLI::IsMember({"text", "json", "npy"}));
   }
   if (predict || weights) app.add_option("--out", o.out, predict ? "Write to this file" : "The safetensors file")->required(weights);
-  if (bench) app.add_option("--seconds", o.seconds, "How long to measure")->check(CLI::PositiveNumber);
+  if (bench) {
+    app.add_option("--seconds", o.seconds, "How long to measure")->check(CLI::PositiveNumber);
+    app.add_option("--only", o.only, "train or predict")->check(CLI::IsMember({"train", "predict"}));
+  }
 }
 
 static int fail(const Error& error) {

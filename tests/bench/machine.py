@@ -1,0 +1,51 @@
+"""The machine that is measured on: its name, and what it can do at this moment (probe.cpp)."""
+import os
+import pathlib
+import re
+import subprocess
+
+import json
+
+PROBE_MS = 8          # of fused multiply-adds around every block: long against its own noise, short against a block
+DRIFT = 0.05          # a core whose two probes differ by more has moved
+
+
+def cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
+def processor() -> str:
+    text = pathlib.Path("/proc/cpuinfo").read_text()
+    name = re.search(r"model name\s*: (.*)", text)
+    flags = re.search(r"flags\s*: (.*)", text)
+    numbers = {key: match[1] for key in ("cpu family", "model", "vendor_id") if (match := re.search(rf"^{key}\s*: (.*)", text, re.M))}
+    shown = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flags and flag in flags[1].split()]
+    return (f"{name[1] if name else 'unknown processor'} ({numbers.get('vendor_id', '?')}, family {numbers.get('cpu family', '?')}, model {numbers.get('model', '?')}; "
+            f"{', '.join(shown)}), {len(cores())} cores")
+
+
+class Probe:
+    """Asks probe.cpp's server. Figures are per core: GFLOP/s, GB/s."""
+
+    def __init__(self, program: pathlib.Path):
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, *words: object) -> list[float]:
+        assert self.process.stdin and self.process.stdout
+        print(*words, file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())["each"]
+
+    def fma(self, threads: int) -> list[float]:
+        return self.ask("fma", threads, PROBE_MS)
+
+    def bf16(self, threads: int, milliseconds: int = 30) -> float:
+        """GFLOP/s of all cores together; 0 without instructions for it."""
+        return sum(self.ask("bf16", threads, milliseconds))
+
+    def stream(self, threads: int, size: float, milliseconds: int = 40) -> float:
+        """GB/s of all cores together over so many bytes."""
+        return sum(self.ask("stream", threads, int(size), milliseconds))
+
+
+def moved(before: list[float], after: list[float]) -> bool:
+    return any(abs(a - b) > DRIFT * max(a, b) for a, b in zip(before, after))

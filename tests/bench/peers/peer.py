@@ -1,0 +1,136 @@
+"""What every peer shares: weights and data as gradc reads them, and the questions that it answers.
+
+A peer is a small server, so that its blocks can be interleaved with the other sides' and it stays warm between them. It reads
+a line for each question and answers with a line of JSON:
+
+    first             {"seconds": ...}                  the first step from the start: whatever is compiled, is compiled in it
+    losses N LR       [...]                             the losses of the first N steps from the start, in the order of the file
+    measure SECONDS   {"ms": median, "steps": count}    milliseconds a step, or a call
+    memory            {"peak_mb": ...}                  the largest resident set so far
+    version           {"version": ...}
+"""
+import argparse
+import gzip
+import json
+import re
+import statistics
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy
+
+RATE = 1e-3   # of learning, where speed is measured
+RING = 8   # batches that are converted ahead of the clock; the data set itself stays as bytes, as on our side
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--weights", required=True, help="safetensors, as `NAME weights --untrained` writes it")
+    parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist")
+    parser.add_argument("--batch", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--mode", default="", help="a variant of this peer")
+    return parser.parse_args()
+
+
+def idx(path: str) -> numpy.ndarray:
+    with gzip.open(path) as file:
+        raw = file.read()
+    rank = raw[3]
+    return numpy.frombuffer(raw, numpy.uint8, offset=4 + 4 * rank).reshape(struct.unpack_from(f">{rank}I", raw, 4))
+
+
+def dense_layers(path: str) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
+    """The matrices [inputs, outputs] of the file in the order of their names, each with its bias."""
+    with open(path, "rb") as file:
+        raw = file.read()
+    length = struct.unpack_from("<Q", raw)[0]
+    header = json.loads(raw[8 : 8 + length])
+    header.pop("__metadata__", None)
+
+    def tensor(name: str) -> numpy.ndarray:
+        begin, end = header[name]["data_offsets"]
+        return numpy.frombuffer(raw, numpy.float32, (end - begin) // 4, 8 + length + begin).reshape(header[name]["shape"]).copy()
+
+    names = sorted((name for name, entry in header.items() if len(entry["shape"]) == 2), key=lambda name: (len(name), name))
+    return [(tensor(name), tensor(name.removesuffix("w") + "b")) for name in names]
+
+
+class Batches:
+    """Training batches in the order of the file: images [batch, 784] between 0 and 1, labels [batch]."""
+
+    def __init__(self, folder: str, batch: int, convert: Callable):
+        self.images, self.labels = idx(folder + "/train-images-idx3-ubyte.gz"), idx(folder + "/train-labels-idx1-ubyte.gz")
+        self.batch, self.convert = batch, convert
+        self.ring = [self.at(i) for i in range(RING)]
+
+    def at(self, i: int):
+        rows = slice(i * self.batch, (i + 1) * self.batch)
+        return self.convert(self.images[rows].reshape(self.batch, -1).astype(numpy.float32) / 255, self.labels[rows])
+
+    def __iter__(self) -> Iterator:
+        return (self.at(i) for i in range(len(self.images) // self.batch))
+
+
+def time_calls(call: Callable[[int], None], finish: Callable[[], None], seconds: float, group: int) -> dict:
+    """The median time of call(i) over groups of calls, each finished before the clock stops."""
+    times, at = [], 0
+    end = time.perf_counter() + seconds
+    while (before := time.perf_counter()) < end or len(times) < 3:
+        for _ in range(group):
+            call(at)
+            at += 1
+        finish()
+        times.append((time.perf_counter() - before) / group)
+    return {"ms": statistics.median(times) * 1e3, "steps": at}
+
+
+def peak_mb() -> float:
+    with open("/proc/self/status") as file:
+        return int(re.search(r"VmHWM:\s+(\d+)", file.read())[1]) / 1e3
+
+
+def serve(answers: dict[str, Callable[..., object]]) -> None:
+    """Answers questions until the input ends."""
+    answers = {"memory": lambda: {"peak_mb": peak_mb()}} | answers
+    for line in sys.stdin:
+        question, *words = line.split()
+        print(json.dumps(answers[question](*map(float, words))), flush=True)
+
+
+class Trainer:
+    """A peer that trains: `start(rate)` gives fresh parameters with their optimizer, `step(state, batch)` the loss and what comes after."""
+
+    def __init__(self, version: str, start: Callable, step: Callable, finish: Callable, batches: Batches):
+        self.version, self.start, self.step, self.finish, self.batches = version, start, step, finish, batches
+        self.state = None
+        self.group = 1
+
+    def first(self) -> dict:
+        before = time.perf_counter()
+        self.state = self.start(RATE)
+        self.once(0)
+        self.finish(self.loss)
+        return {"seconds": time.perf_counter() - before}
+
+    def once(self, i: int) -> None:
+        self.loss, self.state = self.step(self.state, self.batches.ring[i % RING])
+
+    def losses(self, count: float, rate: float) -> list[float]:
+        state, losses = self.start(rate), []
+        for batch, _ in zip(self.batches, range(int(count))):
+            loss, state = self.step(state, batch)
+            losses.append(float(loss))
+        return losses
+
+    def measure(self, seconds: float) -> dict:
+        if self.state is None:
+            self.first()
+        result = time_calls(self.once, lambda: self.finish(self.loss), seconds, self.group)
+        self.group = max(1, min(64, int(2 / result["ms"])))   # groups of about 2 ms, so that the end of a group does not count
+        return result
+
+    def serve(self) -> None:
+        serve({"first": self.first, "losses": self.losses, "measure": self.measure, "version": lambda: {"version": self.version}})

@@ -1,0 +1,182 @@
+// What the machine can do right now. On shared machines the same core drifts by 30% within minutes and a second core may be half
+// away, so benchmarks ask this before and after each block: the limit is what was measured beside the block, and blocks between
+// whose probes a core moved are dropped. A server, so that a question costs its milliseconds and no more. Questions on standard
+// input, a line of JSON for each:
+//   fma THREADS MILLISECONDS            {"each": [116.1, 115.8]}   GFLOP/s of each core in f32 fused multiply-adds, all at once
+//   bf16 THREADS MILLISECONDS           the same for products of bf16 summed in f32 (AMX, else AVX512-BF16; 0 without either)
+//   stream THREADS BYTES MILLISECONDS   {"each": [31.0, 30.2]}   GB/s of each core that reads and writes its share of three arrays of
+//                                       so many bytes together, as an optimizer does with weights and moments
+#include <fmt/format.h>
+#include <immintrin.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+#ifdef __AVX512F__
+typedef float Lanes __attribute__((vector_size(64)));
+#else
+typedef float Lanes __attribute__((vector_size(32)));
+#endif
+constexpr int lanes = sizeof(Lanes) / sizeof(float);
+
+// Calls `work`, which says how much it has done, until the time is over: amount per nanosecond, which is 1e9 a second.
+template <class Work>
+double rate(int milliseconds, Work&& work) {
+  using Clock = std::chrono::steady_clock;
+  auto start = Clock::now();
+  double amount = 0, ns = 0;
+  while (ns < milliseconds * 1e6) {
+    amount += work();
+    ns = std::chrono::duration<double, std::nano>(Clock::now() - start).count();
+  }
+  return amount / ns;
+}
+
+// Twelve sums hide a latency of 4 on two units, and one of 6. Named, because an array would live on the stack.
+#define EACH_SUM(X) X(a) X(b) X(c) X(d) X(e) X(f) X(g) X(h) X(i) X(j) X(k) X(l)
+constexpr int sums = 12;
+#define DECLARE(name) Lanes name = {};
+#define USE(name) asm volatile("" ::"v"(name));
+
+double fma_rate(int milliseconds) {
+  EACH_SUM(DECLARE)
+  Lanes x = a + 1e-3f, y = a + 0.999f;
+  double result = rate(milliseconds, [&] {
+    for (int round = 0; round < 2000; round++) {
+#define STEP(name)     \
+  name = name * y + x; \
+  asm("" : "+v"(name));
+      EACH_SUM(STEP)
+    }
+    return 2000.0 * sums * lanes * 2;
+  });
+  EACH_SUM(USE)
+  return result;
+}
+
+double bf16_rate(int milliseconds) {
+#if defined(__AMX_BF16__)
+  constexpr int request_permission = 0x1023, tile_data = 18;
+  if (syscall(SYS_arch_prctl, request_permission, tile_data) != 0) return 0;
+  struct alignas(64) {
+    unsigned char palette = 1, start_row = 0, reserved[14] = {};
+    unsigned short bytes_in_row[16] = {64, 64, 64, 64, 64, 64};
+    unsigned char rows[16] = {16, 16, 16, 16, 16, 16};
+  } shape;
+  _tile_loadconfig(&shape);
+  _tile_zero(0), _tile_zero(1), _tile_zero(2), _tile_zero(3), _tile_zero(4), _tile_zero(5);
+  double result = rate(milliseconds, [] {
+    for (int round = 0; round < 1000; round++) {
+      _tile_dpbf16ps(0, 4, 5);
+      _tile_dpbf16ps(1, 4, 5);
+      _tile_dpbf16ps(2, 4, 5);
+      _tile_dpbf16ps(3, 4, 5);
+    }
+    return 1000.0 * 4 * 16 * 16 * 32 * 2;
+  });
+  _tile_release();
+  return result;
+#elif defined(__AVX512BF16__)
+  EACH_SUM(DECLARE)
+  __m512bh x = {}, y = {};
+  asm("" : "+v"(x), "+v"(y));
+  double result = rate(milliseconds, [&] {
+    for (int round = 0; round < 2000; round++) {
+#define DOT(name)                                                     \
+  name = reinterpret_cast<Lanes>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(name), x, y)); \
+  asm("" : "+v"(name));
+      EACH_SUM(DOT)
+    }
+    return 2000.0 * sums * lanes * 4;
+  });
+  EACH_SUM(USE)
+  return result;
+#else
+  return 0 * milliseconds;
+#endif
+}
+
+struct Array {
+  explicit Array(size_t count) : data(static_cast<Lanes*>(std::aligned_alloc(4096, (count * sizeof(Lanes) + 4095) / 4096 * 4096))) {
+    std::memset(data.get(), 0, count * sizeof(Lanes));   // by the thread that will use it
+  }
+  struct Free {
+    void operator()(Lanes* p) const { std::free(p); }
+  };
+  std::unique_ptr<Lanes, Free> data;
+};
+
+// `ready` is called between touching the memory and measuring.
+template <class Ready>
+double stream_rate(size_t bytes, int milliseconds, Ready&& ready) {
+  size_t count = bytes / 3 / sizeof(Lanes) + 1;
+  Array weights(count), first(count), second(count);
+  Lanes *__restrict w = weights.data.get(), *__restrict m = first.data.get(), *__restrict v = second.data.get();
+  auto pass = [&] {
+    for (size_t i = 0; i < count; i++) {
+      m[i] = m[i] * 0.9f + 1e-3f;
+      v[i] = v[i] * 0.99f + 1e-3f;
+      w[i] = w[i] - m[i] * v[i];
+    }
+    asm volatile("" ::: "memory");
+    return 6.0 * double(count) * sizeof(Lanes);
+  };
+  pass();
+  ready();
+  return rate(milliseconds, pass);
+}
+
+std::vector<int> allowed_cores() {
+  cpu_set_t allowed;
+  sched_getaffinity(0, sizeof allowed, &allowed);
+  std::vector<int> cores;
+  for (int core = 0; core < CPU_SETSIZE; core++)
+    if (CPU_ISSET(core, &allowed)) cores.push_back(core);
+  return cores;
+}
+
+void stay_on(int core) {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  CPU_SET(core, &mask);
+  sched_setaffinity(0, sizeof mask, &mask);   // where it is refused, the figure is of some core
+}
+
+}  // namespace
+
+int main() {
+  const std::vector<int> cores = allowed_cores();
+  std::string what;
+  int threads = 0, milliseconds = 0;
+  while (std::cin >> what >> threads) {
+    double bytes = 0;
+    if (what == "stream") std::cin >> bytes;
+    std::cin >> milliseconds;
+    std::vector<double> figures(std::clamp<size_t>(size_t(threads), 1, cores.size()));
+    std::barrier together(std::ptrdiff_t(figures.size()));
+    std::vector<std::jthread> team;
+    for (size_t i = 0; i < figures.size(); i++)
+      team.emplace_back([&, i] {
+        stay_on(cores[i]);
+        auto ready = [&] { together.arrive_and_wait(); };
+        if (what == "stream") figures[i] = stream_rate(size_t(bytes / double(figures.size())), milliseconds, ready);
+        else ready(), figures[i] = what == "bf16" ? bf16_rate(milliseconds) : fma_rate(milliseconds);
+      });
+    team.clear();   // joins
+    fmt::print("{{\"each\": [{:.2f}]}}\n", fmt::join(figures, ", "));
+    std::fflush(stdout);
+  }
+}
