@@ -237,7 +237,7 @@ std::pair<LlvmValue, LlvmValue> emit_philox(LlvmBuilder& b, LlvmValue element, L
   auto low = [&](LlvmValue x) { return b.CreateAnd(x, number(0xffffffff)); };
   auto high = [&](LlvmValue x) { return b.CreateLShr(x, number(32)); };
   step = splat(b, step, lanes), seed = splat(b, seed, lanes);
-  LlvmValue x0 = low(element), x1 = high(element), x2 = low(step), x3 = number(static_cast<uint32_t>(site));
+  LlvmValue x0 = low(element), x1 = high(element), x2 = low(step), x3 = low(b.CreateAdd(high(step), number(static_cast<uint32_t>(site))));
   LlvmValue k0 = low(seed), k1 = high(seed);
   for (int round = 0; round < 10; ++round) {
     if (round > 0) {

@@ -64,7 +64,7 @@ bool dear(Op op) {
 int unroll_for(const ir::Kernel& kernel, const Target& target) {
   int work = 1;
   for (const ir::Node& node : kernel.body.nodes)
-    if (node.type.rank() > 0 && (ir::is_map(node.op) || ir::is_reduce(node.op) || dear(node.op))) work += dear(node.op) ? 8 : 1;
+    if (node.type.rank() > 0 && (ir::is_map(node.op) || ir::is_reduce(node.op) || dear(node.op))) work += node.op == Op::random ? 40 : dear(node.op) ? 8 : 1;
   int room = 2 * target.registers;
   return work * 4 <= room ? 4 : work * 2 <= room ? 2 : 1;
 }

@@ -91,12 +91,14 @@ struct Driver::State {
       timed("fuse and plan", [&] { plan(); });
       reached = Stage::kernels;
     }
-    bool text = stage == Stage::llvm || stage == Stage::assembly;
-    if (stage >= Stage::llvm && (reached < Stage::llvm || (text && !text_kept))) {
-      timed("compile", [&] { objects = codegen::compile(kernels, {target, 0, text, text}); });
-      text_kept = text;
-      reached = Stage::llvm;
-    }
+    return stage < Stage::llvm || compile(true);
+  }
+
+  // Machine code of all kernels; with `text`, what a dump shows of them, too, which takes as long again.
+  bool compile(bool text) {
+    if (!lower(Stage::kernels)) return false;
+    if (objects.empty() || (text && !text_kept)) timed("compile", [&] { objects = codegen::compile(kernels, {target, 0, text, text}); });
+    text_kept |= text;
     return true;
   }
 
@@ -189,14 +191,14 @@ std::optional<std::string> Driver::dump(Stage stage, DumpFormat format, const st
 
 bool Driver::build_executable(const std::string& output) {
   State& s = *state_;
-  if (!s.lower(Stage::llvm)) return false;
+  if (!s.compile(false)) return false;
   std::string error = s.timed("link", [&] { return codegen::link_executable(s.pieces("gradc_model", codegen::Surface::main), output); });
   return error.empty() || s.fail(DiagnosticId::cannot_write, error);
 }
 
 bool Driver::build_library(const std::string& folder) {
   State& s = *state_;
-  if (!s.lower(Stage::llvm)) return false;
+  if (!s.compile(false)) return false;
   std::error_code failed;
   fs::create_directories(folder, failed);
   if (failed) return s.fail(DiagnosticId::cannot_write, fmt::format("cannot make the folder {}: {}", folder, failed.message()));
@@ -215,7 +217,7 @@ bool Driver::build_library(const std::string& folder) {
 
 int Driver::run(const std::vector<std::string>& arguments) {
   State& s = *state_;
-  if (!s.lower(Stage::llvm)) return 1;
+  if (!s.compile(false)) return 1;
   codegen::finish_program(s.kernels, s.objects, s.target, s.program->image);
   std::vector<uint8_t> program = codegen::serialize(s.program->image);
   codegen::Jit jit;

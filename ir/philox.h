@@ -21,11 +21,12 @@ inline PhiloxCounter philox(PhiloxCounter counter, PhiloxKey key) {
   return counter;
 }
 
-/// The words of one element of `random`: key = seed, counter = (element, step, site).
+/// The words of one element of `random`: key = seed, counter = (element, step, site). The upper half of step is added to the site, so that
+/// a step of 2^32 s more says the same as a site of s more.
 inline PhiloxCounter random_words(int64_t seed, int64_t step, uint32_t site, int64_t element) {
   auto low = [](int64_t v) { return static_cast<uint32_t>(v); };
   auto high = [](int64_t v) { return static_cast<uint32_t>(static_cast<uint64_t>(v) >> 32); };
-  return philox({low(element), high(element), low(step), site}, {low(seed), high(seed)});
+  return philox({low(element), high(element), low(step), site + high(step)}, {low(seed), high(seed)});
 }
 
 /// In [0, 1), a multiple of 2^-24.

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 #include <set>
@@ -428,6 +429,14 @@ void prepare_for_fusion(Function& f) {
     Node node = f.nodes[i];
     for (Value& operand : node.operands) operand = map[operand.id];
     b.loc = node.loc;
+    if (node.op == Op::random) {   // the site as data (ir/philox.h): the same layer elsewhere has the same kernels
+      int64_t site = node.attrs.integer(Attr::site);
+      Value shift = b.literal({std::ldexp(static_cast<double>(site), 32)}, {ElementType::i64, {}});
+      const Node& step = out[node.operands[1]];
+      bool none = step.op == Op::constant && step.attrs.number(Attr::value) == 0;
+      node.operands[1] = none ? shift : b.map(Op::add, {node.operands[1], shift});
+      node.attrs.set(Attr::site, int64_t{0});
+    }
     if (!is_reduce(node.op) || node.op == Op::fold) {
       map[i] = out.append(std::move(node));
       continue;

@@ -7,7 +7,7 @@
 namespace gradc::passes {
 
 /// Rewrites reductions into the forms that kernels have: over trailing axes (rows) or over leading axes (columns), and sums
-/// over everything in two steps when they are large, so that threads can share them. Gives every written result a value of
+/// over everything in two steps when they are large, so that threads can share them. Makes sites of random numbers data. Gives every written result a value of
 /// its own (a copy is an identity reshape).
 void prepare_for_fusion(ir::Function&);
 

@@ -106,6 +106,26 @@ TEST_CASE("equal kernels are compiled once") {
   CHECK(p.kernels.kernels().size() == calls);
 }
 
+TEST_CASE("layers that differ by their random sites alone share their kernels") {
+  auto kernels_of = [](int layers) {
+    Module m;
+    Function f;
+    f.name = "init";
+    Builder b(f);
+    Value seed = b.input("seed", {ElementType::i64, {}}), step = b.input("step", {ElementType::i64, {}});
+    for (int i = 0; i < layers; ++i) {
+      m.variables.push_back({"w" + std::to_string(i), {f32, {64, 64}}, VariableKind::parameter, false, {}});
+      Value r = b.make(Op::random, {seed, step, b.scalar(0, ElementType::i64)},
+                       {{Attr::distribution, std::string("normal")}, {Attr::site, int64_t{i} + 1}, {Attr::element, f32}, {Attr::shape, Shape{64, 64}}});
+      f.results.push_back({m.variables.back().name, b.map(Op::mul, {r, b.like(0.5, r)}), true});
+    }
+    m.functions.push_back(f);
+    return planned(m).kernels.kernels().size();
+  };
+  CHECK(kernels_of(1) == 1);
+  CHECK(kernels_of(50) == 1);
+}
+
 TEST_CASE("granules depend on the number of units alone and cover it") {
   for (int64_t units : {1, 5, 16, 17, 64, 128, 500, 784, 10000}) {
     CHECK(codegen::grain(units) >= 1);

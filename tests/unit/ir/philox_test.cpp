@@ -13,6 +13,7 @@ TEST_CASE("philox gives the published known answers") {
 
 TEST_CASE("seed, step, site and element each have words of the counter or key of their own") {
   CHECK(random_words(0x0000000200000001, 3, 4, 0x0000000600000005) == philox({5, 6, 3, 4}, {1, 2}));
+  CHECK(random_words(1, (int64_t{7} << 32) + 3, 4, 5) == random_words(1, 3, 11, 5));
   CHECK(random_words(-1, 0, 0, 0) == philox({0, 0, 0, 0}, {0xffffffff, 0xffffffff}));
 }
 
