@@ -254,7 +254,8 @@ class Fusion {
 
   bool keep_apart(Value v, int g) const {
     const Group& group = groups_[g];
-    if (group.form != Form::map || group.domain.empty()) return true;
+    if (group.form != Form::map) return true;
+    if (group.domain.empty()) return !shifts_site(v);
     if (f_[v].op == Op::fold) return true;
     int64_t size = f_.type(v).size();
     bool costly = false;
@@ -273,6 +274,13 @@ class Fusion {
       if (costly && shape_size(groups_[reader].domain) > 2 * size) return true;
     }
     return costly && readers_[v.id].size() > 1;
+  }
+
+  // The step of random numbers with their site added: as a value of its own it would have to be waited for.
+  bool shifts_site(Value v) const {
+    const Node& node = f_[v];
+    return node.op == Op::add && std::all_of(node.operands.begin(), node.operands.end(), [&](Value operand) { return group_of_[operand.id] < 0; }) &&
+           std::any_of(node.operands.begin(), node.operands.end(), [&](Value operand) { return f_[operand].op == Op::literal && f_.type(v).element == ElementType::i64; });
   }
 
   void inline_into_readers(Value v) {
