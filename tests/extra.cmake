@@ -12,17 +12,30 @@ if(TARGET gradc)
   gradc_test(golden-coverage ${PYTHON3} tests/golden/coverage --gradc $<TARGET_FILE:gradc>)
 endif()
 
-# Benchmarks: each .cpp of tests/bench is a program; ./bootstrap bench runs them. They are compiled for this machine, so that
-# what they compare with (Eigen) is at its best.
-file(GLOB benches CONFIGURE_DEPENDS bench/*.cpp)
-foreach(source ${benches})
-  get_filename_component(name ${source} NAME_WE)
-  add_executable(${name} EXCLUDE_FROM_ALL ${source})
-  target_compile_options(${name} PRIVATE -O3 -march=native -ffp-contract=fast -w)   # GCC 12 warns inside fmt and its own headers
-  target_link_libraries(${name} PRIVATE gradc_codegen Eigen3::Eigen)
-  list(APPEND bench_programs ${name})
+# Benchmarks, which ./bootstrap bench runs. They are compiled for this machine, so that what they compare with is at its best. Libraries
+# of matrix products are measured beside ours where they are installed (tests/bench/peers/install).
+add_executable(probe EXCLUDE_FROM_ALL bench/probe.cpp)
+file(GLOB sources CONFIGURE_DEPENDS bench/kernels/*.cpp)
+add_executable(contract_bench EXCLUDE_FROM_ALL ${sources})
+target_link_libraries(contract_bench PRIVATE Eigen3::Eigen)
+function(bench_library name header library)   # and what it links with
+  find_path(BENCH_${name}_HEADERS ${header})
+  find_library(BENCH_${name}_LIBRARY ${library})
+  mark_as_advanced(BENCH_${name}_HEADERS BENCH_${name}_LIBRARY)
+  if(BENCH_${name}_HEADERS AND BENCH_${name}_LIBRARY)
+    target_compile_definitions(contract_bench PRIVATE BENCH_${name})
+    target_include_directories(contract_bench SYSTEM PRIVATE ${BENCH_${name}_HEADERS})
+    target_link_libraries(contract_bench PRIVATE ${BENCH_${name}_LIBRARY} ${ARGN})
+  endif()
+endfunction()
+bench_library(ONEDNN dnnl.hpp dnnl)
+bench_library(OPENBLAS cblas.h openblas)
+bench_library(LIBXSMM libxsmm.h xsmm xsmmnoblas dl)
+foreach(program probe contract_bench)
+  target_compile_options(${program} PRIVATE -O3 -march=native -ffp-contract=fast -w)   # GCC 12 warns inside fmt and its own headers
+  target_link_libraries(${program} PRIVATE gradc_codegen)
 endforeach()
-add_custom_target(benches DEPENDS ${bench_programs})
+add_custom_target(benches DEPENDS probe contract_bench)
 
 # End to end: compile, train, predict, break. Each file is a test. They wait for the stage that makes executables.
 if(TARGET gradc AND EXISTS ${CMAKE_SOURCE_DIR}/frontend/driver.cpp)

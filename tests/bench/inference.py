@@ -1,0 +1,41 @@
+"""Prediction at batch 1, one core: ours against ONNX Runtime."""
+import report
+from machine import Probe
+from measure import Side, interleave
+from sides import PEER_PYTHON, Ours, Peer
+from workloads import Workload
+
+
+def measure(networks: list[Workload], probe: Probe, seconds: float, rounds: int) -> list[dict]:
+    """Of each a row: microseconds a call, and the ratio to ours."""
+    rows = []
+    for workload in networks:
+        ours = Ours(workload, 1, what="predict")
+        sides: list[Side] = [ours]
+        peers = [Peer(key, workload, 1) for key in ("onnx", "onnx-call")] if PEER_PYTHON.exists() else []
+        sides += peers
+        try:
+            row: dict = {"network": workload.network, "sides": {}}
+            bandwidth = probe.stream(1, 4 * workload.parameters)
+            result = interleave(sides, probe, 1, seconds, rounds)
+            row["version"] = peers[0].ask("version")["version"] if peers else None
+        finally:
+            for side in sides:
+                side.close()
+        # Every weight is read once; a stream that writes as much as it reads gives the bandwidth for want of a better one.
+        row["limit_us"] = 4e-3 * workload.parameters / bandwidth
+        for side in sides:
+            if result.quiet(side.key):
+                ratio = result.ratio(side.key, ours.key)
+                row["sides"][side.key] = {"name": side.name, "us": result.ms(side.key) * 1e3, "ratio": [ratio.median, ratio.low, ratio.high] if ratio else None}
+        rows.append(row)
+    return rows
+
+
+def table(rows: list[dict]) -> report.Table:
+    lines = [["network", "limit", "gradc", "ONNX Runtime", "/ gradc", "of it the call alone"]]
+    for row in rows:
+        cell = lambda key: f"{row['sides'][key]['us']:.1f}" if key in row["sides"] else "-"
+        ratio = row["sides"].get("onnx", {}).get("ratio")
+        lines.append([row["network"], f"{row['limit_us']:.1f}", cell("gradc"), cell("onnx"), f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})" if ratio else "-", cell("onnx-call")])
+    return lines
