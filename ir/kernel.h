@@ -5,6 +5,7 @@
 // All buffers are row-major in their logical shape.
 #pragma once
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ir/graph.h"
@@ -49,6 +50,7 @@ struct KernelCall {
   Kernel kernel;
   std::vector<Value> arguments;   // of body inputs a0, a1, ...
   std::vector<Value> results;     // of body results r0, r1, ...
+  std::vector<std::string_view> cuts = {};   // per argument that another call computes: why the two are not one kernel (static text: "it ...")
 };
 
 /// "contract 128x256x784 + add + max": for profiles and dumps.

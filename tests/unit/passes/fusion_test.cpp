@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+
 #include "ir/builder.h"
 #include "passes/fusion.h"
 
@@ -98,4 +100,80 @@ TEST_CASE("what one kernel reads is computed there; what is dear and read twice 
   f.results.push_back({"t", b.reduce(Op::reduce_max, cheap, {1}), false});
   auto calls = fused(f);
   CHECK(count(calls, Form::map) == 1);   // exp
+}
+
+namespace {
+// The step of a layer and a loss: logits, a loss that takes the logit of each row's label, its gradient.
+Function classifier() {
+  Function f;
+  Builder b(f);
+  Value x = b.input("x", {f32, {128, 256}}), w = b.variable("w", {f32, {256, 10}});
+  Value hidden = b.map(Op::max, {x, b.scalar(0, f32)});
+  Value z = b.map(Op::add, {b.contract("mk,kn->mn", hidden, w), b.variable("b", {f32, {10}})});
+  auto wide = [&](Value v) { return b.broadcast(v, {128, 10}, {0}); };
+  Value e = b.make(Op::exp, {b.make(Op::sub, {z, wide(b.reduce(Op::reduce_max, z, {1}))})});
+  Value total = b.reduce(Op::reduce_sum, e, {1});
+  Value hit = b.make(Op::eq, {wide(b.cast(b.input("label", {ElementType::u8, {128}}), ElementType::i32)), b.iota({ElementType::i32, {128, 10}}, 1)});
+  Value at_label = b.reduce(Op::reduce_sum, b.make(Op::select, {hit, z, b.like(0, z)}), {1});
+  f.results.push_back({"loss", b.reduce(Op::reduce_mean, b.make(Op::sub, {b.make(Op::log, {total}), at_label}), {0}), false});
+  Value dz = b.make(Op::sub, {b.make(Op::div, {e, wide(total)}), b.cast(hit, f32)});
+  f.results.push_back({"dz", dz, false});
+  return f;
+}
+}  // namespace
+
+TEST_CASE("loss and gradient of a classifier are one visit per row") {
+  Function f = classifier();
+  auto calls = fused(f);
+  REQUIRE(calls.size() == 4);
+  CHECK(calls[0].kernel.form == Form::map);
+  CHECK(calls[1].kernel.form == Form::contract);
+  CHECK(calls[1].results.size() == 1);   // the logits: what is chosen by label belongs to the rows
+  CHECK(calls[2].kernel.form == Form::row);
+  CHECK(calls[2].results.size() == 2);
+  CHECK(calls[3].kernel.domain == Shape{128});   // the mean
+}
+
+TEST_CASE("every edge between kernels has a reason") {
+  Function f = classifier();
+  auto calls = fused(f);
+  for (const KernelCall& call : calls) {
+    REQUIRE(call.cuts.size() == call.arguments.size());
+    for (size_t a = 0; a < call.arguments.size(); ++a) {
+      bool computed = false;
+      for (const KernelCall& other : calls) computed = computed || std::count(other.results.begin(), other.results.end(), call.arguments[a]);
+      CHECK(computed == !call.cuts[a].empty());
+    }
+  }
+  CHECK(calls[1].cuts[0] == "would be computed again for every tile of a product");
+  CHECK(calls[2].cuts[0] == "reduces along a row, of which a tile holds a part");
+}
+
+TEST_CASE("maps that a later map reads in place are one visit") {
+  Function f;
+  Builder b(f);
+  Type type{f32, {784, 256}};
+  auto outer = [&] { return b.map(Op::mul, {b.broadcast(b.input("x", {f32, {784}}), {784, 256}, {0}), b.broadcast(b.input("d", {f32, {256}}), {784, 256}, {1})}); };
+  Value g = outer(), m = b.variable("m", type), v = b.variable("v", type), w = b.variable("w", type);
+  Value m2 = b.map(Op::add, {m, g}), v2 = b.map(Op::add, {v, b.map(Op::mul, {g, g})});
+  f.results.push_back({"m", m2, true});
+  f.results.push_back({"v", v2, true});
+  f.results.push_back({"w", b.map(Op::sub, {w, b.map(Op::mul, {m2, v2})}), true});
+  auto calls = fused(f);
+  REQUIRE(calls.size() == 1);
+  CHECK(calls[0].results.size() == 3);
+}
+
+TEST_CASE("a mask of stored values is computed by its reader") {
+  Function f;
+  Builder b(f);
+  Value zero = b.scalar(0, f32), w = b.variable("w", {f32, {32, 32}});
+  Value a = b.map(Op::max, {b.contract("mk,kn->mn", b.input("x", {f32, {64, 32}}), w), zero});
+  Value mask = b.map(Op::le, {a, zero});
+  Value back = b.contract("mk,kn->mn", b.input("d", {f32, {64, 32}}), w);
+  f.results.push_back({"forward", b.contract("mk,kn->mn", a, w), false});
+  f.results.push_back({"back", b.map(Op::select, {mask, b.like(0, back), back}), false});
+  auto calls = fused(f);
+  REQUIRE(calls.size() == 3);
+  for (const KernelCall& call : calls) CHECK(call.results.size() == 1);
 }

@@ -1,0 +1,345 @@
+// Which operations share a kernel. Nodes are taken in order; each refusal is noted with its reason, so that a dump can say why an edge was cut.
+#include "passes/fusion_groups.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "ir/check.h"
+#include "ir/reduced_axes.h"
+
+namespace gradc::passes {
+using namespace ir;
+
+namespace {
+// Why a node does not join the group of an operand. Worded so as to follow "did not join: it ...".
+namespace because {
+constexpr std::string_view another_hero = "is a product, the hero of a kernel of its own";
+constexpr std::string_view sums_rows = "reduces across the rows of the product, which different units compute";
+constexpr std::string_view sums_columns = "reduces along a row, of which a tile holds a part";
+constexpr std::string_view reduces = "reduces other axes than this kernel's";
+constexpr std::string_view reduces_map = "reduces: it is the hero that others join";
+constexpr std::string_view shape = "has another shape";
+constexpr std::string_view index = "reads at another index";
+constexpr std::string_view circle = "also needs what later kernels make of it";
+constexpr std::string_view rows_only = "is read by reductions along rows alone, and goes with them";
+constexpr std::string_view other_group = "rides in the kernel of another operand";
+constexpr std::string_view random = "is no map of it";
+}  // namespace because
+
+// An axis list without unit extents, for comparing shapes across reshapes that only add or drop them.
+std::vector<int> long_axes(const Shape& shape) {
+  std::vector<int> axes;
+  for (size_t i = 0; i < shape.size(); ++i)
+    if (shape[i] != 1) axes.push_back(static_cast<int>(i));
+  return axes;
+}
+
+class Former {
+ public:
+  explicit Former(Groups& groups) : g_(groups), f_(groups.f), users_(f_.users()), result_(f_.size()), for_rows_(f_.size()) {
+    for (const Result& r : f_.results) result_[r.value.id] = true;
+    for (size_t i = f_.size(); i-- > 0;) for_rows_[i] = read_by_rows_alone(Value{static_cast<uint32_t>(i)});
+  }
+
+  void run() {
+    for (uint32_t i = 0; i < f_.size(); ++i)
+      if (computes(f_.nodes[i])) assign(Value{i});
+    merge_scalars();
+  }
+
+ private:
+  Groups& g_;
+  const Function& f_;
+  std::vector<std::vector<Value>> users_;
+  std::vector<bool> result_;     // per node: it is a result of the function
+  std::vector<bool> for_rows_;   // per node: in the end reductions along rows read it, and nobody else
+
+  bool row_reduction(const Node& node) const { return is_reduce(node.op) && node.op != Op::fold && trailing(node); }
+
+  bool read_by_rows_alone(Value v) const {
+    if (result_[v.id] || users_[v.id].empty()) return false;
+    return std::all_of(users_[v.id].begin(), users_[v.id].end(),
+                       [&](Value user) { return row_reduction(f_[user]) || ((is_map(f_[user].op) || is_view(f_[user].op)) && for_rows_[user.id]); });
+  }
+
+  // Whether a value of a product's group is stored whoever joins: someone reads it who never joins an epilogue.
+  bool stored_anyway(Value v) const {
+    return result_[v.id] || std::any_of(users_[v.id].begin(), users_[v.id].end(), [&](Value user) { return !is_map(f_[user].op) && !is_view(f_[user].op); });
+  }
+
+  // Whether a node of shape `reader` may read `access.base`, a value of the group, inside it.
+  bool readable(const Group& group, const Access& access, const Shape& reader) const {
+    if (!access.exact) return false;
+    const Shape& base = g_.shape(access.base);
+    auto identity = [&](size_t count) {
+      for (size_t i = 0; i < count; ++i)
+        if (access.axes[i] != static_cast<int>(i) && !(access.axes[i] == -1 && base[i] == 1)) return false;
+      return true;
+    };
+    switch (group.form) {
+      case Form::map:
+      case Form::contract: return base == group.domain && reader == base && identity(base.size());
+      case Form::column: return reader == base && identity(base.size());
+      case Form::row:
+        if (base == group.domain && reader == base) return identity(base.size());
+        return base == group.outer_shape() && (reader == base || reader == group.domain) && identity(base.size());
+    }
+    return false;
+  }
+
+  // Whether a node of this shape could be computed in the group at all.
+  bool fits(const Group& group, const Node& node) const {
+    const Shape& s = node.type.shape;
+    switch (group.form) {
+      case Form::map: return is_map(node.op) && s == group.domain;
+      case Form::contract: return is_map(node.op) && s == group.domain;
+      case Form::column: return is_map(node.op) && s == Shape(group.domain.begin() + group.outer, group.domain.end());
+      case Form::row:
+        if (is_map(node.op)) return s == group.domain || s == group.outer_shape();
+        if (is_reduce(node.op) && node.op != Op::fold) return g_.shape(node.operands[0]) == group.domain && s == group.outer_shape() && trailing(node);
+        return false;
+    }
+    return false;
+  }
+
+  bool trailing(const Node& node) const {
+    auto axes = reduced_axes(node);
+    return axes.front() == f_.type(node.operands[0]).rank() - static_cast<int64_t>(axes.size());
+  }
+
+  // Why a node cannot be computed in a group at all; "" if it can.
+  std::string_view misfit(const Group& group, const Node& node) const {
+    if (fits(group, node)) return "";
+    if (node.op == Op::contract) return because::another_hero;
+    if (is_reduce(node.op)) {
+      if (group.form == Form::contract) return row_reduction(node) ? because::sums_columns : because::sums_rows;
+      return group.form == Form::map ? because::reduces_map : because::reduces;
+    }
+    return is_map(node.op) ? because::shape : because::random;
+  }
+
+  // Why node v, which reads `reads` of the groups `from`, cannot join group g; "" if it can.
+  std::string_view obstacle(int g, Value v, const std::vector<Access>& reads, const std::set<int>& from) const {
+    const Node& node = f_[v];
+    const Group& group = g_.all[g];
+    if (std::string_view why = misfit(group, node); !why.empty()) return why;
+    for (const Access& read : reads) {
+      if (g_.of[read.base.id] != g) continue;
+      if (!readable(group, read, is_reduce(node.op) ? group.domain : node.type.shape)) return because::index;
+      // A second result of a product would have to be stored for a row kernel that reads the first one, too.
+      if (group.form == Form::contract && for_rows_[v.id] && stored_anyway(read.base)) return because::rows_only;
+    }
+    for (int other : from)
+      if (other != g && g_.depends(other, g)) return because::circle;
+    return "";
+  }
+
+  void assign(Value v) {
+    const Node& node = f_[v];
+    std::vector<Access> reads;
+    std::set<int> from;
+    for (Value operand : node.operands) {
+      reads.push_back(trace(f_, operand));
+      if (int g = g_.of[reads.back().base.id]; g >= 0) from.insert(g);
+    }
+    // Groups with a hero first: a map group beside them can be computed where it is read.
+    std::vector<int> candidates(from.rbegin(), from.rend());
+    std::stable_partition(candidates.begin(), candidates.end(), [&](int g) { return g_.all[g].form != Form::map; });
+    if (row_reduction(node))
+      if (std::optional<int> beside = rows_beside(v); beside && !from.count(*beside)) candidates.push_back(*beside);
+    int joined = -1;
+    for (int g : candidates) {
+      std::string_view why = joined >= 0 ? because::other_group : obstacle(g, v, reads, from);
+      if (why.empty()) joined = g;
+      else g_.refused[{g, v}] = why;
+    }
+    if (joined < 0) {
+      joined = static_cast<int>(g_.all.size());
+      g_.all.push_back(fresh(v));
+    }
+    add(v, joined, from);
+    if (g_.all[joined].form == Form::map)
+      for (int other : from) join_maps(joined, other);
+  }
+
+  // A row kernel over the same rows that reads a tensor which the reduction's operand is computed from: one visit serves both.
+  std::optional<int> rows_beside(Value v) const {
+    Group wanted = fresh(v);
+    std::set<Value> roots = full_size_roots(f_[v].operands[0], wanted.domain);
+    for (int g = static_cast<int>(g_.all.size()); g-- > 0;) {
+      const Group& group = g_.all[g];
+      if (group.form != Form::row || group.domain != wanted.domain || group.outer != wanted.outer) continue;
+      for (Value node : group.nodes)
+        for (Value operand : f_[node].operands)
+          for (Value root : full_size_roots(operand, wanted.domain))
+            if (roots.count(root)) return g;
+    }
+    return std::nullopt;
+  }
+
+  // Tensors as large as a kernel's domain that a value reads through views and maps in map groups.
+  std::set<Value> full_size_roots(Value v, const Shape& domain) const {
+    std::set<Value> roots, seen;
+    std::vector<Value> stack = {v};
+    while (!stack.empty()) {
+      Value at = g_.base(stack.back());
+      stack.pop_back();
+      if (!seen.insert(at).second) continue;
+      if (int g = g_.of[at.id]; g >= 0 && g_.all[g].form == Form::map) stack.insert(stack.end(), f_[at].operands.begin(), f_[at].operands.end());
+      else if (f_[at].op != Op::constant && f_[at].op != Op::iota && f_[at].type.size() == shape_size(domain)) roots.insert(at);
+    }
+    return roots;
+  }
+
+  void add(Value v, int g, const std::set<int>& from) {
+    g_.of[v.id] = g;
+    g_.all[g].nodes.push_back(v);
+    for (int other : from)
+      if (other != g) g_.all[g].needs.insert(other);
+  }
+
+  // Two map groups become one where a node of the first reads both in place: one visit to what both read.
+  void join_maps(int into, int other) {
+    const Group &first = g_.all[into], &second = g_.all[other];
+    if (other == into || second.form != Form::map || second.domain != first.domain || first.domain.empty() || g_.depends(other, into)) return;
+    for (int need : first.needs)
+      if (need != other && g_.depends(need, other)) return;
+    for (Value node : first.nodes)
+      for (Value operand : f_[node].operands)
+        if (Access read = trace(f_, operand); g_.of[read.base.id] == other && !readable(second, read, f_[node].type.shape)) return;
+    Group gone = std::exchange(g_.all[other], {});
+    for (Value node : gone.nodes) g_.of[node.id] = into;
+    auto& nodes = g_.all[into].nodes;
+    nodes.insert(nodes.end(), gone.nodes.begin(), gone.nodes.end());
+    std::sort(nodes.begin(), nodes.end());
+    g_.all[into].needs.insert(gone.needs.begin(), gone.needs.end());
+    for (Group& group : g_.all)
+      if (group.needs.erase(other)) group.needs.insert(into);
+    g_.all[into].needs.erase(into);
+    std::map<std::pair<int, Value>, std::string_view> refused;
+    for (const auto& [edge, why] : g_.refused) refused[{edge.first == other ? into : edge.first, edge.second}] = why;
+    g_.refused = std::move(refused);
+  }
+
+  Group fresh(Value v) const {
+    const Node& node = f_[v];
+    Group group;
+    group.domain = node.type.shape;
+    if (node.op == Op::contract) {
+      group.form = Form::contract;
+      group.hero = v;
+      group.outer = std::max<int64_t>(node.type.rank() - 1, 0);
+    } else if (is_reduce(node.op) && node.op != Op::fold) {
+      group.domain = g_.shape(node.operands[0]);
+      group.form = trailing(node) ? Form::row : Form::column;
+      int64_t reduced = static_cast<int64_t>(reduced_axes(node).size());
+      group.outer = group.form == Form::row ? static_cast<int64_t>(group.domain.size()) - reduced : reduced;
+    }
+    return group;
+  }
+
+  // All scalar groups that wait for no tensor become one.
+  void merge_scalars() {
+    std::vector<bool> scalar(g_.all.size());
+    int first = -1;
+    for (size_t g = 0; g < g_.all.size(); ++g) {   // groups that a scalar group needs and that are scalar come first
+      scalar[g] = g_.all[g].form == Form::map && g_.all[g].domain.empty() &&
+                  std::all_of(g_.all[g].needs.begin(), g_.all[g].needs.end(), [&](int n) { return n < static_cast<int>(g) && scalar[n]; });
+      if (!scalar[g]) continue;
+      if (first < 0) {
+        first = static_cast<int>(g);
+        continue;
+      }
+      for (Value v : g_.all[g].nodes) g_.of[v.id] = first, g_.all[first].nodes.push_back(v);
+      g_.all[g].nodes.clear();
+    }
+    if (first < 0) return;
+    std::sort(g_.all[first].nodes.begin(), g_.all[first].nodes.end());
+    g_.all[first].needs.clear();
+    for (Group& group : g_.all) {
+      std::set<int> needs;
+      for (int n : group.needs) needs.insert(scalar[n] ? first : n);
+      group.needs = needs;
+      if (&group == &g_.all[first]) group.needs.clear();
+    }
+  }
+
+};
+}  // namespace
+
+bool computes(const Node& node) { return !is_view(node.op) && (!is_source(node.op) || node.op == Op::random); }
+
+bool expensive(const Node& node) {
+  static const std::set<Op> ops = {Op::exp, Op::log, Op::log1p, Op::sin, Op::cos, Op::tanh, Op::erf,
+                                   Op::sigmoid, Op::pow, Op::random, Op::div, Op::sqrt, Op::rsqrt};
+  return !is_map(node.op) ? true : ops.count(node.op) > 0;
+}
+
+Value Groups::base(Value v) const {
+  while (is_view(f[v].op)) v = f[v].operands[0];
+  return v;
+}
+
+bool Groups::depends(int g, int on) const {
+  std::vector<int> stack = {g};
+  std::set<int> seen;
+  while (!stack.empty()) {
+    int at = stack.back();
+    stack.pop_back();
+    if (at == on) return true;
+    if (!seen.insert(at).second) continue;
+    stack.insert(stack.end(), all[at].needs.begin(), all[at].needs.end());
+  }
+  return false;
+}
+
+std::vector<int> Groups::sorted() const {
+  std::vector<int> order, state(all.size(), 0);
+  auto visit = [&](auto&& self, int g) -> void {
+    if (state[g] == 2) return;
+    CHECK(state[g] == 0, "kernels of {} depend on each other in a circle", f.name);
+    state[g] = 1;
+    for (int n : all[g].needs) self(self, n);
+    state[g] = 2;
+    order.push_back(g);
+  };
+  for (size_t g = 0; g < all.size(); ++g)
+    if (!all[g].nodes.empty()) visit(visit, static_cast<int>(g));
+  return order;
+}
+
+void form_groups(Groups& groups) { Former(groups).run(); }
+
+Access trace(const Function& f, Value operand) {
+  Access access{operand, true, {}};
+  access.axes.resize(f.type(operand).rank());
+  std::iota(access.axes.begin(), access.axes.end(), 0);
+  while (is_view(f[access.base].op)) {
+    const Node& view = f[access.base];
+    Value source = view.operands[0];
+    const Shape &to = view.type.shape, &from = f.type(source).shape;
+    std::vector<int> axes(from.size(), -1);
+    if (view.op == Op::transpose) {
+      const auto& permutation = view.attrs.integers(Attr::axes);
+      for (size_t i = 0; i < to.size(); ++i) axes[permutation[i]] = access.axes[i];
+    } else if (view.op == Op::broadcast) {
+      const auto& placed = view.attrs.integers(Attr::axes);
+      for (size_t i = 0; i < from.size(); ++i) axes[i] = access.axes[placed[i]];
+    } else if (view.op == Op::reshape && long_axes(to).size() == long_axes(from).size()) {
+      std::vector<int> a = long_axes(to), b = long_axes(from);
+      for (size_t i = 0; i < a.size(); ++i) {
+        if (to[a[i]] != from[b[i]]) access.exact = false;
+        axes[b[i]] = access.axes[a[i]];
+      }
+    } else {
+      access.exact = false;
+    }
+    access.axes = axes;
+    access.base = source;
+  }
+  return access;
+}
+
+}  // namespace gradc::passes

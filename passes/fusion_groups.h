@@ -1,0 +1,54 @@
+// Operations in groups, each of which becomes a kernel, and the reasons why edges between them were cut. Internal to fusion*.cpp.
+#pragma once
+#include <map>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include "ir/kernel.h"
+#include "passes/fusion.h"
+
+namespace gradc::passes {
+
+struct Group {
+  ir::Form form = ir::Form::map;
+  ir::Shape domain;
+  int64_t outer = 0;              // row: leading axes that count rows; column: leading axes that are summed
+  ir::Value hero;
+  std::vector<ir::Value> nodes;
+  std::set<int> needs;            // groups that it reads from directly
+  ir::Shape outer_shape() const { return {domain.begin(), domain.begin() + outer}; }
+};
+
+struct Groups {
+  explicit Groups(const ir::Function& function) : f(function), of(function.size(), -1), readers(function.size()), stored(function.size(), false) {}
+
+  const ir::Function& f;
+  std::vector<Group> all;
+  std::vector<int> of;                    // per node: its group, or -1 (views, plain sources)
+  // Why a node did not join the group of one of its operands: static text, for dumps.
+  std::map<std::pair<int, ir::Value>, std::string_view> refused;
+  // Filled in by choose_buffers.
+  std::vector<std::set<int>> readers;     // per node: groups that read it, from outside its own
+  std::vector<bool> stored;               // per node: it has a buffer
+  std::map<ir::Value, std::string_view> kept;   // why a value that its readers could have computed is stored
+
+  const ir::Shape& shape(ir::Value v) const { return f.type(v).shape; }
+  /// The value that is no view which `v` is computed from through views alone (v itself if it is none).
+  ir::Value base(ir::Value v) const;
+  /// Whether group g needs group `on`, directly or not (also if they are the same).
+  bool depends(int g, int on) const;
+  /// Groups that have nodes, what they need first.
+  std::vector<int> sorted() const;
+};
+
+bool computes(const ir::Node&);
+/// Maps that cost more than the memory traffic of storing their result would; and all that is no map.
+bool expensive(const ir::Node&);
+
+/// Puts every node that computes something into a group.
+void form_groups(Groups&);
+/// Decides which values get buffers; what does not is computed in every group that reads it.
+void choose_buffers(Groups&);
+
+}  // namespace gradc::passes

@@ -1,0 +1,84 @@
+// Before fusion: reductions in the forms that kernels have, and a value of its own for every result.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "ir/builder.h"
+#include "ir/reduced_axes.h"
+#include "passes/fusion.h"
+
+namespace gradc::passes {
+using namespace ir;
+
+void prepare_for_fusion(Function& f) {
+  constexpr int64_t large = 1 << 14;   // elements from which a sum over everything is worth sharing
+  constexpr int64_t narrow = 4;        // kept columns up to which lanes along the reduction are better
+  Function out;
+  out.name = f.name;
+  Builder b(out);
+  std::vector<Value> map(f.size());
+  for (uint32_t i = 0; i < f.size(); ++i) {
+    Node node = f.nodes[i];
+    for (Value& operand : node.operands) operand = map[operand.id];
+    b.loc = node.loc;
+    if (node.op == Op::random) {   // the site as data (ir/philox.h): the same layer elsewhere has the same kernels
+      int64_t site = node.attrs.integer(Attr::site);
+      Value shift = b.literal({std::ldexp(static_cast<double>(site), 32)}, {ElementType::i64, {}});
+      const Node& step = out[node.operands[1]];
+      bool none = step.op == Op::constant && step.attrs.number(Attr::value) == 0;
+      node.operands[1] = none ? shift : b.map(Op::add, {node.operands[1], shift});
+      node.attrs.set(Attr::site, int64_t{0});
+    }
+    if (!is_reduce(node.op) || node.op == Op::fold) {
+      map[i] = out.append(std::move(node));
+      continue;
+    }
+    Value x = node.operands[0];
+    const Shape shape = b.type(x).shape;
+    int64_t rank = b.type(x).rank();
+    std::vector<int64_t> axes = reduced_axes(node);
+    int64_t count = static_cast<int64_t>(axes.size());
+    if (count == 0) {
+      map[i] = x;
+      continue;
+    }
+    bool trailing = axes.front() == rank - count, leading = axes.back() == count - 1;
+    if (trailing && count == rank && rank >= 2 && b.type(x).size() >= large) {
+      std::vector<int64_t> inner(rank - 1);
+      std::iota(inner.begin(), inner.end(), 1);
+      map[i] = b.reduce(node.op, b.reduce(node.op, x, inner), {0});
+      continue;
+    }
+    if (trailing || (leading && node.op != Op::argmax && node.op != Op::reduce_prod && node.type.size() > narrow)) {
+      map[i] = out.append(std::move(node));
+      continue;
+    }
+    std::vector<int64_t> order, last(count);
+    for (int64_t axis = 0; axis < rank; ++axis)
+      if (std::find(axes.begin(), axes.end(), axis) == axes.end()) order.push_back(axis);
+    order.insert(order.end(), axes.begin(), axes.end());
+    std::iota(last.begin(), last.end(), rank - count);
+    x = b.transpose(x, order);
+    map[i] = node.op == Op::argmax ? b.make(Op::argmax, {x}, {{Attr::axis, rank - 1}}) : b.reduce(node.op, x, last);
+  }
+  // One buffer, one value: what is written from a source, or is the value of two results, is copied; so is the old value of a
+  // variable that is written.
+  auto written = [&](const Node& node) {
+    return node.op == Op::variable && std::any_of(f.results.begin(), f.results.end(), [&](const Result& r) { return r.write && r.name == node.attrs.text(Attr::name); });
+  };
+  std::set<Value> taken;
+  for (const Result& r : f.results) {
+    Value v = map[r.value.id];
+    const Node source = out[v];
+    bool plain = is_source(source.op) && source.op != Op::random;
+    if (!taken.insert(v).second || (r.write && plain) || (!r.write && written(source))) {
+      b.loc = source.loc;
+      v = b.make(Op::reshape, {v}, {{Attr::shape, source.type.shape}});
+    }
+    out.results.push_back({r.name, v, r.write});
+  }
+  f = std::move(out);
+}
+
+}  // namespace gradc::passes
