@@ -64,6 +64,7 @@ class Outline {
       if (g_.stored[v.id]) call_.results.push_back(v);
     if (call_.results.empty()) return std::nullopt;
     for (size_t i = 0; i < call_.results.size(); ++i) body.results.push_back({fmt::format("r{}", i), clone(call_.results[i]), false});
+    for (Value v : call_.arguments) call_.cuts.push_back(cut(v));
     if (group.hero.valid()) call_.kernel.hero = done_.at(group.hero);
     set_units(call_.kernel, group);
     return std::move(call_);
@@ -76,7 +77,6 @@ class Outline {
   KernelCall call_;
   Builder builder_;
   std::map<Value, Value> done_;
-  std::vector<Value> readers_;   // nodes on the way from a result to the one that is being cloned
 
   Value clone(Value v) {
     if (auto it = done_.find(v); it != done_.end()) return it->second;
@@ -89,24 +89,29 @@ class Outline {
       builder_.loc = node.loc;
       made = builder_.input(fmt::format("a{}", call_.arguments.size()), node.type);
       call_.arguments.push_back(v);
-      call_.cuts.push_back(owner < 0 ? "" : cut(v, owner));
     } else {
-      readers_.push_back(v);
       Node copy = node;
       for (Value& operand : copy.operands) operand = clone(operand);
-      readers_.pop_back();
       made = call_.kernel.body.append(std::move(copy));
     }
     done_[v] = made;
     return made;
   }
 
-  // Why `v`, a value of another group, is not computed in this kernel, or this kernel not in that one.
-  std::string_view cut(Value v, int owner) const {
+  // Why `v`, a value of another group, is not computed in this kernel, or this kernel not in that one: what its first reader met.
+  std::string_view cut(Value v) const {
+    int owner = g_.of[v.id];
+    if (owner < 0) return "";
     if (auto kept = g_.kept.find(v); kept != g_.kept.end()) return kept->second;
-    for (size_t i = readers_.size(); i-- > 0;)
-      if (auto refused = g_.refused.find({owner, readers_[i]}); refused != g_.refused.end()) return refused->second;
-    return g_.all[self_].form == Form::map && g_.all[self_].hero == Value{} ? "is stored for its own sake" : "";
+    std::string_view any;
+    for (const auto& [node, made] : done_) {
+      auto refused = g_.refused.find({owner, node});
+      if (refused == g_.refused.end()) continue;
+      for (Value operand : f_[node].operands)
+        if (g_.base(operand) == v) return refused->second;
+      if (any.empty()) any = refused->second;
+    }
+    return any;
   }
 };
 }  // namespace
