@@ -94,7 +94,9 @@ void ContractEmitter::block() {
 
 void ContractEmitter::row_block(LlvmValue first, LlvmValue last) {
   if (plan_.pack_a) pack_rows(first, last, number(0), number(plan_.depth), plan_.width);
+  if (plan_.deferred) set_pending({number(0), number(0), number(0)});
   for_panels([&](const Panel& panel) { one_panel(panel, first, last); });
+  if (plan_.deferred) finish_deferred();
 }
 
 void ContractEmitter::for_panels(llvm::function_ref<void(const Panel&)> visit) {
@@ -163,6 +165,7 @@ void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue l
     if (packed) pack_panel(panel, number(0), number(plan_.depth));
     auto [a, b] = operands(number(0));
     row_tiles(first, last, [&](int height, LlvmValue row) {
+      if (plan_.deferred) return deferred_tile(panel, height, a, b, row);
       Values sums = products(panel, height, a, b, row, number(plan_.depth), zero_sums(static_cast<size_t>(height * panel.vectors)));
       if (plan_.epilogue_in_loop) {
         store_sums(sums, panel, waiting);

@@ -38,6 +38,19 @@ LlvmValue ContractEmitter::operand_vector(Side side, LlvmValue row, LlvmValue k,
   return mask ? b_.CreateSelect(mask, x, llvm::Constant::getNullValue(vector_)) : x;
 }
 
+void ContractEmitter::prefetch_in_place(const Panel& panel, LlvmValue row) {
+  Expression& e = *vectors_;
+  for (int v = 0; v < panel.vectors; ++v) {
+    ScopeGuard scope(e);
+    auto index = index_;
+    index[plan_.row_axis] = row;
+    index[plan_.lane_axis] = add(panel.lane, number(v * plan_.width));
+    for (size_t i = 0; i < index.size(); ++i) bind(e, axes_[i], index[i], static_cast<int>(i) == plan_.lane_axis);
+    for (size_t i = 0; i < plan_.kernel.in_place.size(); ++i)
+      if (plan_.kernel.in_place[i] >= 0) e.prefetch(frame_.results[i], axes_);
+  }
+}
+
 void ContractEmitter::store_results(const Values& index, LlvmValue sum, LlvmValue mask) {
   Expression& e = plan_.form == ContractForm::dot ? *scalars_ : *vectors_;
   ScopeGuard scope(e);

@@ -46,16 +46,28 @@ class ContractEmitter {
   void for_panels(llvm::function_ref<void(const Panel&)>);
 
   // ---- tiles (contract_tile.cpp)
-  Values products(const Panel&, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums);
+  // `between`, if given, is called once in each round of several reduced elements, with the round's number, in the first `rounds` of them.
+  Values products(const Panel&, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums, LlvmValue rounds = nullptr,
+                  llvm::function_ref<void(LlvmValue)> between = nullptr);
   Values zero_sums(size_t count);
   void load_sums(Values&, const Panel&, LlvmValue at);
   void store_sums(const Values&, const Panel&, LlvmValue at);
   void finish_rows(const Panel&, LlvmValue first_row, LlvmValue count, LlvmValue sums_at);
   void finish(const Panel&, LlvmValue row, llvm::ArrayRef<LlvmValue> sums);
+  void deferred_tile(const Panel&, int height, const Operand& a, const Operand& b, LlvmValue row);
+  void finish_deferred();
   void finish_turned(const Panel&, LlvmValue first_row, LlvmValue last_row, LlvmValue sums_at);
   void dot_tile(int height, LlvmValue row);
   LlvmValue multiply_add(LlvmValue x, LlvmValue y, LlvmValue sum);
   LlvmValue horizontal_sum(LlvmValue);
+
+  // ---- deferred epilogues: the tile whose sums wait in scratch, as {first row, first lane, rows}
+  struct Pending {
+    LlvmValue row, lane, rows;
+  };
+  Pending pending();
+  void set_pending(const Pending&);
+  void finish_pending(const Pending&, LlvmValue row);
 
   // ---- operands (contract_pack.cpp)
   Operand in_place(Side);
@@ -76,6 +88,7 @@ class ContractEmitter {
   LlvmValue operand_vector(Side, LlvmValue row, LlvmValue k, LlvmValue lane, LlvmValue mask);
   // The kernel's results at one place of the hero, whose sum is given: a vector along the lane index from there, or a scalar
   // in the dot form.
+  void prefetch_in_place(const Panel&, LlvmValue row);   // what the epilogue of these elements overwrites
   void store_results(const Values& index, LlvmValue sum, LlvmValue mask);
 
   // ---- small things

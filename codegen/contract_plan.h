@@ -60,8 +60,10 @@ struct ContractPlan {
   int64_t a_row_stride = 1;                          // of packed a, in elements
   int64_t row_block = 1;                             // rows between which packed operands are reused
   bool epilogue_in_loop = false;                     // accumulators go through scratch to a loop over rows
-  // Scratch in bytes: packed b, packed a, accumulators, a block of them transposed.
-  int64_t b_offset = 0, a_offset = 0, tile_offset = 0, turn_offset = 0, scratch = 0;
+  bool deferred = false;                             // the epilogue of a tile runs between the products of the next one
+  bool prefetched = false;                           // what it overwrites is asked for a tile ahead
+  // Scratch in bytes: packed b, packed a, accumulators, a block of them transposed, where the deferred ones belong.
+  int64_t b_offset = 0, a_offset = 0, tile_offset = 0, turn_offset = 0, pending_offset = 0, scratch = 0;
 
   int panel() const { return vectors * width; }
   int result_lanes() const { return turned ? row_axis : lane_axis; }   // the axis along which results are computed

@@ -18,7 +18,8 @@ LlvmValue ContractEmitter::multiply_add(LlvmValue x, LlvmValue y, LlvmValue sum)
 
 Values ContractEmitter::zero_sums(size_t count) { return Values(count, llvm::Constant::getNullValue(vector_)); }
 
-Values ContractEmitter::products(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums) {
+Values ContractEmitter::products(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums, LlvmValue rounds,
+                                 llvm::function_ref<void(LlvmValue)> between) {
   CHECK(sums.size() == static_cast<size_t>(height * panel.vectors));
   auto lane_value = [&](const Operand& operand, LlvmValue base, int64_t element, int v) {
     LlvmValue place = at(base, element + v * plan_.width * operand.lane_stride);
@@ -40,8 +41,9 @@ Values ContractEmitter::products(const Panel& panel, int height, const Operand& 
       }
     }
   };
-  auto several = [&](LlvmValue first, LlvmValue last, int64_t count, Values state) {
-    return loop(first, last, count, std::move(state), [&](LlvmValue, Values inner) {
+  auto several = [&](LlvmValue first, LlvmValue last, int64_t count, Values state, bool interleaved = false) {
+    return loop(first, last, count, std::move(state), [&](LlvmValue at_depth, Values inner) {
+      if (interleaved) between(b_.CreateUDiv(at_depth, number(count)));
       llvm::Value *a_at = inner[0], *b_at = inner[1];
       Values s(inner.begin() + 2, inner.end());
       for (int64_t k = 0; k < count; ++k) step(k, a_at, b_at, s);
@@ -54,7 +56,12 @@ Values ContractEmitter::products(const Panel& panel, int height, const Operand& 
   state.insert(state.end(), sums.begin(), sums.end());
   if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(depth)) {
     int64_t count = known->getSExtValue(), whole = count / unroll * unroll;
-    state = several(number(0), number(whole), unroll, std::move(state));
+    LlvmValue first = number(0);
+    if (rounds) {
+      first = times(rounds, unroll);
+      state = several(number(0), first, unroll, std::move(state), true);
+    }
+    state = several(first, number(whole), unroll, std::move(state));
     Values s(state.begin() + 2, state.end());
     for (int64_t k = 0; k < count - whole; ++k) step(k, state[0], state[1], s);
     return s;
@@ -88,6 +95,53 @@ void ContractEmitter::finish(const Panel& panel, LlvmValue row, llvm::ArrayRef<L
     index[plan_.lane_axis] = add(panel.lane, number(v * plan_.width));
     store_results(index, sums[v], v == panel.vectors - 1 ? panel.mask : nullptr);
   }
+}
+
+// The products of a tile, with the epilogue of the one before between them; what that leaves over follows.
+void ContractEmitter::deferred_tile(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row) {
+  Pending before = pending();
+  int64_t rounds = plan_.depth / unroll, each = (plan_.heights[0] + rounds - 1) / rounds;
+  LlvmValue used = minimum(number(rounds), b_.CreateUDiv(before.rows, number(each)));
+  Values sums = products(panel, height, a, b, row, number(plan_.depth), zero_sums(static_cast<size_t>(height * panel.vectors)), used, [&](LlvmValue round) {
+    for (int64_t i = 0; i < each; ++i) {
+      LlvmValue place = add(times(round, each), number(i));
+      if (plan_.prefetched) prefetch_in_place(panel, add(row, place));
+      finish_pending(before, place);
+    }
+  });
+  loop(times(used, each), before.rows, 1, [&](LlvmValue i) { finish_pending(before, i); });
+  store_sums(sums, panel, scratch_at(plan_.tile_offset));
+  set_pending({row, panel.lane, number(height)});
+}
+
+void ContractEmitter::finish_deferred() {
+  Pending last = pending();
+  loop(number(0), last.rows, 1, [&](LlvmValue i) { finish_pending(last, i); });
+  set_pending({number(0), number(0), number(0)});
+}
+
+void ContractEmitter::finish_pending(const Pending& tile, LlvmValue row) {
+  Panel panel{tile.lane, plan_.vectors, nullptr, plan_.panel()};
+  Values sums(panel.vectors);
+  load_sums(sums, panel, at(scratch_at(plan_.tile_offset), times(row, plan_.panel())));
+  finish(panel, add(tile.row, row), sums);
+}
+
+ContractEmitter::Pending ContractEmitter::pending() {
+  LlvmValue place = scratch_at(plan_.pending_offset);
+  auto load = [&](int64_t i) {
+    auto* value = b_.CreateAlignedLoad(b_.getInt64Ty(), b_.CreateConstGEP1_64(b_.getInt64Ty(), place, i), llvm::Align(8));
+    describe_access(value, frame_.scratch);
+    return value;
+  };
+  return {load(0), load(1), load(2)};
+}
+
+void ContractEmitter::set_pending(const Pending& tile) {
+  LlvmValue place = scratch_at(plan_.pending_offset);
+  int64_t i = 0;
+  for (LlvmValue value : {tile.row, tile.lane, tile.rows})
+    describe_access(b_.CreateAlignedStore(value, b_.CreateConstGEP1_64(b_.getInt64Ty(), place, i++), llvm::Align(8)), frame_.scratch);
 }
 
 // Sums of some rows, [rows][lanes of the panel] in scratch: transposed block by block, then the epilogue for each lane with vectors along the rows.

@@ -48,6 +48,8 @@ class Expression {
   void take(Reduction&, Reduction::State, ir::Value operand, const IndexVector& at, LlvmValue position, LlvmValue mask);
 
   LlvmValue load(const Buffer&, const IndexVector& at);
+  /// Asks for the cache line of an element that will be read and written.
+  void prefetch(const Buffer&, const IndexVector& at);
   /// Stores a scalar or a vector there, in memory form.
   void store(const Buffer&, const IndexVector& at, LlvmValue);
 

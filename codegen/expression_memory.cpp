@@ -167,6 +167,11 @@ LlvmValue Expression::load(const Buffer& buffer, const IndexVector& at) {
   return loaded(b.CreateMaskedGather(vector, addresses, align, mask ? mask : splat(b, b.getTrue(), lanes), zero));
 }
 
+void Expression::prefetch(const Buffer& buffer, const IndexVector& at) {
+  LlvmValue pointer = address(buffer, space.linear(at, buffer.type.shape));
+  b.CreateIntrinsic(llvm::Intrinsic::prefetch, {pointer->getType()}, {pointer, b.getInt32(1), b.getInt32(3), b.getInt32(1)});
+}
+
 void Expression::store(const Buffer& buffer, const IndexVector& at, LlvmValue value) {
   const ir::ElementType element = buffer.type.element;
   llvm::Align align(std::max<int64_t>(1, ir::element_bytes(element)));

@@ -72,10 +72,10 @@ Frame::Frame(const ir::Kernel& kernel, const std::string& symbol, llvm::Module& 
     inputs[i].scope = new_scope(fmt::format("a{}", i));
   }
   for (size_t i = 0; i < results.size(); ++i) {
-    load_pointer(results[i], inputs.size() + i);
     results[i].written = true;
     int place = kernel.in_place.empty() ? -1 : kernel.in_place[i];
-    if (place >= 0) inputs[place].written = true;
+    if (place >= 0) inputs[place].written = true, results[i].pointer = inputs[place].pointer;
+    else load_pointer(results[i], inputs.size() + i);
     results[i].scope = place >= 0 ? inputs[place].scope : new_scope(fmt::format("r{}", i));
   }
   scratch = {function->getArg(3), {ir::ElementType::u8, {}}, new_scope("scratch"), nullptr, true};
