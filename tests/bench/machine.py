@@ -1,10 +1,9 @@
 """The machine that is measured on: its name, and what it can do at this moment (probe.cpp)."""
+import json
 import os
 import pathlib
 import re
 import subprocess
-
-import json
 
 PROBE_MS = 8          # of fused multiply-adds around every block: long against its own noise, short against a block
 DRIFT = 0.05          # a core whose two probes differ by more has moved
@@ -43,8 +42,12 @@ class Probe:
         return sum(self.ask("bf16", threads, milliseconds))
 
     def stream(self, threads: int, size: float, milliseconds: int = 40) -> float:
-        """GB/s of all cores together over so many bytes."""
+        """GB/s of all cores together, reading and writing three arrays of so many bytes together."""
         return sum(self.ask("stream", threads, int(size), milliseconds))
+
+    def read(self, threads: int, size: float, milliseconds: int = 40) -> float:
+        """GB/s of all cores together, reading one array."""
+        return sum(self.ask("read", threads, int(size), milliseconds))
 
 
 def moved(before: list[float], after: list[float]) -> bool:

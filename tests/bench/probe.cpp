@@ -6,6 +6,7 @@
 //   bf16 THREADS MILLISECONDS           the same for products of bf16 summed in f32 (AMX, else AVX512-BF16; 0 without either)
 //   stream THREADS BYTES MILLISECONDS   {"each": [31.0, 30.2]}   GB/s of each core that reads and writes its share of three arrays of
 //                                       so many bytes together, as an optimizer does with weights and moments
+//   read THREADS BYTES MILLISECONDS     the same for reading one array, as prediction does with weights
 #include <fmt/format.h>
 #include <immintrin.h>
 #include <sched.h>
@@ -139,6 +140,27 @@ double stream_rate(size_t bytes, int milliseconds, Ready&& ready) {
   return rate(milliseconds, pass);
 }
 
+template <class Ready>
+double read_rate(size_t bytes, int milliseconds, Ready&& ready) {
+  size_t count = bytes / sizeof(Lanes) / sums * sums + sums;
+  Array weights(count);
+  const Lanes* w = weights.data.get();
+  EACH_SUM(DECLARE)
+  auto pass = [&] {
+    for (const Lanes* p = w; p < w + count;) {
+#define READ(name) name += *p++;
+      EACH_SUM(READ)
+    }
+    asm volatile("" ::: "memory");
+    return double(count) * sizeof(Lanes);
+  };
+  pass();
+  ready();
+  double result = rate(milliseconds, pass);
+  EACH_SUM(USE)
+  return result;
+}
+
 std::vector<int> allowed_cores() {
   cpu_set_t allowed;
   sched_getaffinity(0, sizeof allowed, &allowed);
@@ -163,7 +185,7 @@ int main() {
   int threads = 0, milliseconds = 0;
   while (std::cin >> what >> threads) {
     double bytes = 0;
-    if (what == "stream") std::cin >> bytes;
+    if (what == "stream" || what == "read") std::cin >> bytes;
     std::cin >> milliseconds;
     std::vector<double> figures(std::clamp<size_t>(size_t(threads), 1, cores.size()));
     std::barrier together(std::ptrdiff_t(figures.size()));
@@ -172,7 +194,9 @@ int main() {
       team.emplace_back([&, i] {
         stay_on(cores[i]);
         auto ready = [&] { together.arrive_and_wait(); };
-        if (what == "stream") figures[i] = stream_rate(size_t(bytes / double(figures.size())), milliseconds, ready);
+        const size_t share = size_t(bytes / double(figures.size()));
+        if (what == "stream") figures[i] = stream_rate(share, milliseconds, ready);
+        else if (what == "read") figures[i] = read_rate(share, milliseconds, ready);
         else ready(), figures[i] = what == "bf16" ? bf16_rate(milliseconds) : fma_rate(milliseconds);
       });
     team.clear();   // joins

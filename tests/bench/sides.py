@@ -29,6 +29,18 @@ def shell(*command: object, pinned: int = 0) -> str:
     return result.stdout
 
 
+def run_measured(*command: object, environment: dict[str, str] | None = None) -> tuple[float, float]:
+    """Seconds from start to end, and the largest resident set in MB."""
+    before = time.perf_counter()
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=WORK, env=dict(os.environ, **(environment or {})))
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - before
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise Failed(f"{' '.join(str(part) for part in command)}: exit code {process.returncode}")
+    return seconds, usage.ru_maxrss / 1e3
+
+
 def pin(threads: int) -> Callable[[], None] | None:
     """All sides of a row share the cores that the probe measures."""
     return (lambda: os.sched_setaffinity(0, cores()[:threads])) if threads else None
@@ -62,6 +74,10 @@ class Ours:
         lines = map(json.loads, log.read_text().splitlines())
         return [line["loss"] for line in lines if "step" in line and "loss" in line][:steps]
 
+    def peak_mb(self) -> float:
+        """The largest resident set of 50 steps of training, the data set included."""
+        return run_measured(self.program, "train", "--init", self.weights, "--no-save", "--steps", 50, "--quiet", "--threads", self.threads)[1]
+
     def close(self) -> None:
         pass
 
@@ -69,10 +85,10 @@ class Ours:
 class Peer:
     """A server of peers/. While it is not asked it is stopped with all that it started, so that nothing spins beside the others."""
 
-    def __init__(self, key: str, workload: Workload, threads: int):
+    def __init__(self, key: str, workload: Workload, threads: int, settings: dict[str, str] | None = None):
         self.key = key
         self.name, script, mode = PEERS[key]
-        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), **(settings or {}))
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"   # no pool of processes that warm up beside the measurement
         if threads == 1:   # else XLA's pool, of as many threads as there are cores in its mask, is asked for one thread's work
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"

@@ -26,7 +26,7 @@ def measure_row(workload: Workload, threads: int, probe: Probe, seconds: float, 
         bandwidth = [probe.stream(threads, workload.state_bytes)]
         result = interleave(sides, probe, threads, seconds, rounds)
         bandwidth.append(probe.stream(threads, workload.state_bytes))
-        row["peak_mb"] = {side.key: side.ask("memory")["peak_mb"] for side in sides if isinstance(side, Peer)}
+        row["peak_mb"] = {side.key: side.ask("memory")["peak_mb"] if isinstance(side, Peer) else ours.peak_mb() for side in sides}
     finally:
         for side in sides:
             side.close()

@@ -12,7 +12,7 @@ model net(image: f32[n, 28, 28]) -> f32[n, 10] {{
     image |> flatten |> {layers}
 }}
 
-train on fashion.train, validate on fashion.test {{
+train on fashion.train{validate} {{
     batch {batch}
     epochs 10
     let logits = net(image / 255)
@@ -69,9 +69,9 @@ class Workload:
     def limit_ms(self, gflops: float, gbytes: float) -> float:
         return (self.flop / gflops + 2 * self.state_bytes / gbytes) * 1e-6
 
-    def model(self) -> str:
+    def model(self, validate: bool = True) -> str:
         hidden = "".join(f"dense({n}, init = he_normal) |> relu |> " for _, n in self.layers[:-1])
-        return MODEL.format(layers=f"{hidden}dense({self.widths[-1]})", batch=self.batch)
+        return MODEL.format(layers=f"{hidden}dense({self.widths[-1]})", batch=self.batch, validate=", validate on fashion.test" if validate else "")
 
 
 SMALL, LARGE = (784, 256, 10), (784, 1024, 1024, 10)
