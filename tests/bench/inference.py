@@ -16,18 +16,18 @@ def measure(networks: list[Workload], probe: Probe, seconds: float, rounds: int)
         sides += peers
         try:
             row: dict = {"network": workload.network, "sides": {}}
+            row["version"] = [peer.ask("version")["version"] for peer in peers][:1]   # asks all, so that none is still starting
             bandwidth = probe.read(1, 4 * workload.parameters)
             result = interleave(sides, probe, 1, seconds, rounds)
-            row["version"] = peers[0].ask("version")["version"] if peers else None
         finally:
             for side in sides:
                 side.close()
         # Every weight is read once; the products take less than that.
         row["limit_us"] = 4e-3 * workload.parameters / bandwidth
         for side in sides:
-            if result.quiet(side.key):
+            if result.counted(side.key):
                 ratio = result.ratio(side.key, ours.key)
-                row["sides"][side.key] = {"name": side.name, "us": result.ms(side.key) * 1e3, "ratio": [ratio.median, ratio.low, ratio.high] if ratio else None}
+                row["sides"][side.key] = {"name": side.name, "us": result.ms(side.key) * 1e3, "ratio": ratio.as_list() if ratio else None}
         rows.append(row)
     return rows
 

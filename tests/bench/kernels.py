@@ -41,7 +41,7 @@ def best_other(row: dict) -> dict:
 def table(rows: list[dict]) -> report.Table:
     names = [figure["name"] for figure in rows[0]["figures"]]
     titles = {"gradc": "gradc", "fused": "with epilogue"}
-    lines = [["batch x inputs x outputs", "product", *(titles.get(name, name.split(",")[0]) for name in names), "of peak", "/ best other"]]
+    lines = [["batch x inputs x outputs", "product", *(titles.get(name, " ".join(name.split()[:2])) for name in names), "of peak", "/ best other"]]
     for row in rows:
         figures = {figure["name"]: figure for figure in row["figures"]}
         line = [f"{row['batch']} x {row['in']} x {row['out']}", row["which"]]

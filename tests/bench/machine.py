@@ -4,9 +4,12 @@ import os
 import pathlib
 import re
 import subprocess
+from dataclasses import dataclass
 
 PROBE_MS = 8          # of fused multiply-adds around every block: long against its own noise, short against a block
+PING_MS = 1           # of messages between cores
 DRIFT = 0.05          # a core whose two probes differ by more has moved
+APART = 1.7           # cores whose messages take so many times the least seen are apart: on virtual machines that comes and goes
 
 
 def cores() -> list[int]:
@@ -28,6 +31,7 @@ class Probe:
 
     def __init__(self, program: pathlib.Path):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.least_ping = float("inf")
 
     def ask(self, *words: object) -> list[float]:
         assert self.process.stdin and self.process.stdout
@@ -36,6 +40,13 @@ class Probe:
 
     def fma(self, threads: int) -> list[float]:
         return self.ask("fma", threads, PROBE_MS)
+
+    def ping(self, threads: int) -> float:
+        """Nanoseconds there and back between the first core and the farthest; 0 for one thread."""
+        figures = self.ask("ping", threads, PING_MS)
+        if figures:
+            self.least_ping = min(self.least_ping, *figures)
+        return max(figures, default=0.0)
 
     def bf16(self, threads: int, milliseconds: int = 30) -> float:
         """GFLOP/s of all cores together; 0 without instructions for it."""
@@ -48,6 +59,17 @@ class Probe:
     def read(self, threads: int, size: float, milliseconds: int = 40) -> float:
         """GB/s of all cores together, reading one array."""
         return sum(self.ask("read", threads, int(size), milliseconds))
+
+
+@dataclass
+class State:
+    """Of the machine at a moment."""
+    gflops: list[float]   # of each core
+    ping: float
+
+
+def state(probe: Probe, threads: int) -> State:
+    return State(probe.fma(threads), probe.ping(threads))
 
 
 def moved(before: list[float], after: list[float]) -> bool:

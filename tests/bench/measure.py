@@ -1,9 +1,11 @@
 """Comparing sides that run one after the other on a machine that drifts: blocks between probes, ratios round by round."""
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
-from machine import Probe, moved
+from machine import APART, Probe, moved, state
+
+FEWEST = 3   # blocks of a side that a figure may rest on
 
 
 class Side(Protocol):
@@ -17,7 +19,8 @@ class Side(Protocol):
 class Block:
     ms: float
     gflops: float   # of all cores, the mean of the probes around it
-    quiet: bool     # no core moved during it
+    ping: float     # nanoseconds between cores, the greater of the probes around it
+    quiet: bool     # neither changed during it
 
 
 @dataclass
@@ -26,8 +29,8 @@ class Spread:
     low: float      # quartiles
     high: float
 
-    def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+    def as_list(self) -> list[float]:
+        return [self.median, self.low, self.high]
 
 
 def spread(values: list[float]) -> Spread:
@@ -39,40 +42,63 @@ def spread(values: list[float]) -> Spread:
 
 @dataclass
 class Rounds:
-    """For each side a block in every round."""
+    """For each side a block in every round. Those count that were quiet, and while the cores were near each other; if there are too few of
+    them, those while they were apart."""
+    near: float     # nanoseconds between cores up to which they are near
     blocks: dict[str, list[Block]] = field(default_factory=dict)
 
-    def quiet(self, key: str) -> list[Block]:
-        return [block for block in self.blocks[key] if block.quiet]
+    def is_near(self, block: Block) -> bool:
+        return block.ping <= self.near
+
+    def counted(self, key: str) -> list[Block]:
+        return [block for block in self.blocks[key] if self.counts(block)]
+
+    def counts(self, block: Block) -> bool:
+        return block.quiet and self.is_near(block) != self.apart()
+
+    def apart(self) -> bool:
+        def enough(near: bool) -> bool:
+            return all(sum(block.quiet and self.is_near(block) == near for block in blocks) >= FEWEST for blocks in self.blocks.values())
+
+        return not enough(True) and enough(False)
+
+    def enough(self, rounds: int) -> bool:
+        return all(sum(block.quiet and self.is_near(block) for block in blocks) >= rounds for blocks in self.blocks.values())
 
     def ms(self, key: str) -> float:
-        return statistics.median(block.ms for block in self.quiet(key))
+        return statistics.median(block.ms for block in self.counted(key))
 
     def dropped(self) -> float:
         """The share of blocks that do not count."""
         every = [block for blocks in self.blocks.values() for block in blocks]
-        return sum(not block.quiet for block in every) / len(every)
+        return sum(not self.counts(block) for block in every) / len(every)
 
     def ratio(self, key: str, to: str) -> Spread | None:
-        """Time of `key` over time of `to`, of rounds in which both were quiet and the machine as fast for one as for the other."""
-        values = [a.ms / b.ms for a, b in zip(self.blocks[key], self.blocks[to]) if a.quiet and b.quiet and not moved([a.gflops], [b.gflops])]
+        """Time of `key` over time of `to`, of rounds in which both count and the machine was as fast for one as for the other."""
+        values = [a.ms / b.ms for a, b in zip(self.blocks[key], self.blocks[to]) if self.counts(a) and self.counts(b) and not moved([a.gflops], [b.gflops])]
         return spread(values) if values else None
+
+    def as_rows(self, key: str) -> list[dict]:
+        return [asdict(block) for block in self.blocks[key]]
 
 
 def interleave(sides: list[Side], probe: Probe, threads: int, seconds: float, rounds: int) -> Rounds:
-    """Runs until every side has `rounds` quiet blocks, or half as many rounds again have been tried."""
-    result = Rounds({side.key: [] for side in sides})
+    """Runs until every side has `rounds` blocks that count, or twice as many rounds have been tried."""
+    result = Rounds(0, {side.key: [] for side in sides})
     for side in sides:
         side.measure(0.1)   # warm
-    for attempt in range(rounds + (rounds + 1) // 2):
-        if attempt >= rounds and all(len(result.quiet(side.key)) >= rounds for side in sides):
-            break
-        before = probe.fma(threads)
+    for _ in range(2 * rounds):
+        before = state(probe, threads)
         for side in sides:
             ms = side.measure(seconds)
-            after = probe.fma(threads)
-            result.blocks[side.key].append(Block(ms, (sum(before) + sum(after)) / 2, not moved(before, after)))
+            after = state(probe, threads)
+            ping = max(before.ping, after.ping)
+            quiet = not moved(before.gflops, after.gflops) and ping <= APART * min(before.ping, after.ping)
+            result.blocks[side.key].append(Block(ms, (sum(before.gflops) + sum(after.gflops)) / 2, ping, quiet))
             before = after
+        result.near = APART * probe.least_ping
+        if result.enough(rounds):
+            break
     return result
 
 

@@ -7,6 +7,9 @@
 //   stream THREADS BYTES MILLISECONDS   {"each": [31.0, 30.2]}   GB/s of each core that reads and writes its share of three arrays of
 //                                       so many bytes together, as an optimizer does with weights and moments
 //   read THREADS BYTES MILLISECONDS     the same for reading one array, as prediction does with weights
+//   ping THREADS MILLISECONDS           {"each": [180.2]}   nanoseconds of a message from the first core to each other one and back: where
+//                                       a virtual machine's cores move apart, every step on two cores takes longer, and the figures
+//                                       above do not show it
 #include <fmt/format.h>
 #include <immintrin.h>
 #include <sched.h>
@@ -14,6 +17,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <barrier>
 #include <chrono>
 #include <cstdlib>
@@ -177,6 +181,27 @@ void stay_on(int core) {
   sched_setaffinity(0, sizeof mask, &mask);   // where it is refused, the figure is of some core
 }
 
+double ping_nanoseconds(int core, int other, int milliseconds) {
+  alignas(64) std::atomic<int> ball = 0;   // even: at the first core; negative: over
+  std::jthread partner([&] {
+    stay_on(other);
+    for (int seen = 0; seen >= 0; seen = ball.load(std::memory_order_acquire))
+      if (seen & 1) ball.store(seen + 1, std::memory_order_release);
+  });
+  stay_on(core);
+  int next = 0;
+  auto exchange = [&] {
+    ball.store(next + 1, std::memory_order_release);
+    next += 2;
+    while (ball.load(std::memory_order_acquire) != next) {}
+    return 1.0;
+  };
+  for (int i = 0; i < 100; i++) exchange();
+  double result = 1 / rate(milliseconds, exchange);
+  ball = -1;
+  return result;
+}
+
 }  // namespace
 
 int main() {
@@ -187,6 +212,15 @@ int main() {
     double bytes = 0;
     if (what == "stream" || what == "read") std::cin >> bytes;
     std::cin >> milliseconds;
+    if (what == "ping") {
+      std::vector<double> figures;
+      std::jthread([&] {   // which is bound to a core
+        for (size_t i = 1; i < std::min(size_t(threads), cores.size()); i++) figures.push_back(ping_nanoseconds(cores[0], cores[i], milliseconds));
+      }).join();
+      fmt::print("{{\"each\": [{:.1f}]}}\n", fmt::join(figures, ", "));
+      std::fflush(stdout);
+      continue;
+    }
     std::vector<double> figures(std::clamp<size_t>(size_t(threads), 1, cores.size()));
     std::barrier together(std::ptrdiff_t(figures.size()));
     std::vector<std::jthread> team;

@@ -81,7 +81,7 @@ def versions(results: dict) -> str:
     found.pop("torch.compile", None)
     for row in results.get("inference", []):
         if row["version"]:
-            found["ONNX Runtime"] = row["version"]
+            found["ONNX Runtime"] = row["version"][0]
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 

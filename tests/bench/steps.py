@@ -31,8 +31,11 @@ def measure_row(workload: Workload, threads: int, probe: Probe, seconds: float, 
         for side in sides:
             side.close()
     row["dropped"] = result.dropped()
+    row["cores_apart"] = result.apart()
+    if row["cores_apart"]:
+        row["notes"].append("measured while the cores were far from each other, as messages between them show")
     row["sides"]["gradc"] = {"name": ours.name}
-    if not all(result.quiet(side.key) for side in sides):
+    if not all(result.counted(side.key) for side in sides):
         row["notes"].append("every block of some side was dropped: this machine is too restless to measure on")
         return row
     gbytes = sum(bandwidth) / 2
@@ -40,15 +43,15 @@ def measure_row(workload: Workload, threads: int, probe: Probe, seconds: float, 
         scale = probe.bf16(threads) / sum(probe.fma(threads))
     else:
         scale = 1.0
-    gflops = [block.gflops for side in sides for block in result.quiet(side.key)]
+    gflops = [block.gflops for side in sides for block in result.counted(side.key)]
     row["peak_gflops"], row["gbytes"] = scale * sum(gflops) / len(gflops), gbytes
     row["limit_ms"] = workload.limit_ms(row["peak_gflops"], gbytes)
     for side in sides:
         figures = row["sides"][side.key]
         figures["ms"] = result.ms(side.key)
-        figures["rounds"] = [[block.ms, block.gflops, block.quiet] for block in result.blocks[side.key]]
+        figures["rounds"] = result.as_rows(side.key)
         if side is not ours and (ratio := result.ratio(side.key, ours.key)):
-            figures["ratio"] = [ratio.median, ratio.low, ratio.high]
+            figures["ratio"] = ratio.as_list()
     row["to_limit"] = row["sides"]["gradc"]["ms"] / row["limit_ms"]
     return row
 
