@@ -54,13 +54,13 @@ def measure(workloads: list[Workload]) -> dict:
     return {"compiling": compiling(), "first_step": [first_step(w) for w in workloads]}
 
 
-def tables(figures: dict, rows: list[dict]) -> list[tuple[str, report.Table]]:
-    """Titles and tables; `rows` of training steps bring the memory."""
+def tables(figures: dict) -> list[tuple[str, report.Table]]:
+    """With their titles."""
     seconds = lambda value: f"{value * 1e3:.0f} ms" if value < 1 else f"{value:.1f} s"
-    compiling = [["gradc build", "seconds", "again", "executable"]]
+    compiling = [["gradc build", "first", "again", "executable"]]
     compiling += [[row["model"], seconds(row["fresh_s"]), seconds(row["again_s"]), f"{row['artifact_mb']:.1f} MB"] for row in figures["compiling"]]
     sides = figures["first_step"][0]["sides"]
-    first = [["from start to the end of the first step", *(side["name"] for side in sides.values()), "executable"]]
+    first = [["from the start of the process to the end of the first step", *(side["name"] for side in sides.values()), "executable"]]
     for row in figures["first_step"]:
         first.append([row["title"], *(seconds(side["cold_s"]) for side in row["sides"].values()), f"{row['sides']['gradc']['artifact_mb']:.1f} MB"])
     first.append(["of it compiling and the step"] + ["-" if "first_step_s" not in side else seconds(side["first_step_s"]) for side in figures["first_step"][-1]["sides"].values()] + [""])
