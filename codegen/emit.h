@@ -18,6 +18,9 @@ llvm::Function* emit_kernel(const ir::Kernel&, const std::string& symbol, llvm::
 /// Bytes of private scratch that a thread needs to run it.
 int64_t scratch_bytes(const ir::Kernel&, const Target&);
 
+/// How its loops run, for dumps: "tiles of 14 rows x 2 vectors of 16, units are rows".
+std::string schedule(const ir::Kernel&, const Target&);
+
 // The emitters behind them; contract.h has that of contracts.
 llvm::Function* emit_map(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
 llvm::Function* emit_row(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);

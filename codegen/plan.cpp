@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "codegen/memory_plan.h"
 #include "ir/check.h"
@@ -117,7 +118,7 @@ struct Planner {
   std::vector<int> producer;                     // per value: the call that computes it, or -1
   std::map<std::string, uint64_t> variable_at;   // offsets
   std::vector<std::set<int>> after;              // per call: calls that come before it
-  std::vector<std::set<int>> apart;              // per call: those of them that a barrier must separate from it
+  std::vector<std::map<int, std::string>> apart; // per call: those of them that a barrier must separate from it, and why
   std::vector<int> phase, strand;                // per call
   std::vector<program::Place> place;             // per value
   std::vector<bool> placed;
@@ -127,8 +128,9 @@ struct Planner {
     std::vector<int> calls;
   };
   std::vector<Strand> strands;
+  EntryNotes notes;
 
-  void run() {
+  EntryNotes run() {
     for (const auto& v : program.variables) variable_at[v->name] = v->offset;
     place.resize(f.size());
     placed.resize(f.size());
@@ -138,6 +140,7 @@ struct Planner {
     assign_phases();
     place_values();
     emit();
+    return std::move(notes);
   }
 
   void index() {
@@ -189,7 +192,7 @@ struct Planner {
       CHECK(writer >= 0, "the new value of {} is computed by no kernel", r.name);
       if (overwrite(writer, r.name, r.value)) {
         put(r.value, program::Space::variables, variable_at.at(r.name));
-        if (loss_call >= 0 && loss_call != writer && !comes_after(loss_call, writer)) separate(loss_call, writer);
+        if (loss_call >= 0 && loss_call != writer && !comes_after(loss_call, writer)) separate(loss_call, writer, waits_for_loss);
       } else {
         copies.push_back({writer, r.name});
       }
@@ -197,10 +200,12 @@ struct Planner {
     for (const auto& [writer, name] : copies) append_copy(name, f.result(name)->value, loss_call);
   }
 
-  void separate(int earlier, int later) {
+  void separate(int earlier, int later, std::string why) {
     after[later].insert(earlier);
-    apart[later].insert(earlier);
+    apart[later].emplace(earlier, std::move(why));
   }
+  static std::string overwrites(const std::string& name) { return fmt::format("writes @{}, whose old value it reads", name); }
+  static constexpr const char* waits_for_loss = "waits for the loss: one that is not finite must lose nothing";
 
   // Orders all readers of the old value before the writer; false if that cannot be.
   bool overwrite(int writer, const std::string& name, Value value) {
@@ -221,7 +226,7 @@ struct Planner {
       if (!reads_in_place(call.kernel, a)) return false;
       call.kernel.in_place[result] = static_cast<int>(a);
     }
-    for (int reader : readers) separate(reader, writer);
+    for (int reader : readers) separate(reader, writer, overwrites(name));
     return true;
   }
 
@@ -237,34 +242,33 @@ struct Planner {
     copy.kernel.body.results.push_back({"r0", in, false});
     copy.arguments = {value};
     int self = static_cast<int>(calls.size());
-    std::set<int> before = {producer[value.id]};
-    if (loss_call >= 0) before.insert(loss_call);
-    for (size_t c = 0; c < calls.size(); ++c)
-      if (reads_variable(calls[c], name)) before.insert(static_cast<int>(c));
     copies_to[self] = variable_at.at(name);
     calls.push_back(std::move(copy));
-    after.push_back(before);
-    apart.push_back(before);
+    after.emplace_back();
+    apart.emplace_back();
+    separate(producer[value.id], self, "copies it");
+    if (loss_call >= 0) separate(loss_call, self, waits_for_loss);
+    for (int c = 0; c < self; ++c)
+      if (reads_variable(calls[c], name)) separate(c, self, overwrites(name));
   }
   std::map<int, uint64_t> copies_to;   // calls that are copies: where to
 
-  // Whether call `c` reads the results of `from` row by row at its own unit.
-  bool aligned_with(int c, int from) const {
-    const Kernel &reader = calls[c].kernel, &writer = calls[from].kernel;
-    if (reader.units != writer.units || reader.outer != 1 || writer.outer != 1 || writer.form == Form::column || reader.form == Form::column) return false;
+  // Why a barrier stands between call `before` and call `c`; "" if one granule can run through both: `c` reads the results of `before` row
+  // by row at its own unit.
+  std::string barrier_between(int before, int c) const {
+    if (auto it = apart[c].find(before); it != apart[c].end()) return it->second;
+    const Kernel &reader = calls[c].kernel, &writer = calls[before].kernel;
+    if (reader.form == Form::column) return "sums over all of its rows";
+    if (reader.units != writer.units || reader.outer != writer.outer) return fmt::format("is shared out in {} unit{}, not in {}", reader.units, reader.units == 1 ? "" : "s", writer.units);
+    if (reader.outer != 1 || writer.form == Form::column) return "is not shared out by rows";
     std::vector<bool> follows = rows_follow_units(reader);
     for (size_t a = 0; a < calls[c].arguments.size(); ++a) {
       Value v = calls[c].arguments[a];
-      if (producer[v.id] != from) continue;
-      if (f.type(v).rank() == 0 || f.type(v).shape[0] != reader.units) return false;
-      if (!follows[body_input(reader.body, a).id]) return false;
+      if (producer[v.id] != before) continue;
+      if (f.type(v).rank() == 0 || f.type(v).shape[0] != reader.units || !follows[body_input(reader.body, a).id]) return "reads all of its rows";
     }
-    return true;
+    return "";
   }
-  bool reads_result_of(int c, int from) const {
-    return std::any_of(calls[c].arguments.begin(), calls[c].arguments.end(), [&](Value v) { return producer[v.id] == from; });
-  }
-
   void assign_phases() {
     phase.assign(calls.size(), -1);
     strand.assign(calls.size(), -1);
@@ -279,10 +283,15 @@ struct Planner {
     for (int c : order) {
       int at = 0;
       std::set<int> joined;
+      std::vector<EntryNotes::Barrier> barriers;
       for (int before : after[c]) {
-        bool rides = !apart[c].count(before) && reads_result_of(c, before) && aligned_with(c, before);
-        at = std::max(at, phase[before] + (rides ? 0 : 1));
+        std::string why = barrier_between(before, c);
+        at = std::max(at, phase[before] + (why.empty() ? 0 : 1));
+        if (!why.empty()) barriers.push_back({c, before, why});
       }
+      if (notes.barriers.size() <= static_cast<size_t>(at)) notes.barriers.resize(at + 1);
+      for (EntryNotes::Barrier& barrier : barriers)
+        if (phase[barrier.earlier] + 1 == at) notes.barriers[at].push_back(std::move(barrier));
       for (int before : after[c])
         if (phase[before] == at) joined.insert(strand[before]);
       phase[c] = at;
@@ -388,29 +397,47 @@ struct Planner {
     int phases = calls.empty() ? 0 : last_phase() + 1;
     for (int p = 0; p < phases; ++p) entry->phases.push_back(std::make_unique<program::PhaseT>());
     entry->first_update = phases;
-    for (Strand& s : strands) {
+    // Long strands first: whoever is done early finds short ones to take.
+    std::vector<std::unique_ptr<program::StrandT>> made(strands.size());
+    std::vector<size_t> order;
+    std::vector<double> work(strands.size(), 0);
+    for (size_t i = 0; i < strands.size(); ++i) {
+      const Strand& s = strands[i];
       if (s.calls.empty()) continue;
-      auto out = std::make_unique<program::StrandT>();
+      order.push_back(i);
+      made[i] = std::make_unique<program::StrandT>();
       int64_t g = grain(s.units);
-      out->granules = static_cast<uint32_t>((s.units + g - 1) / g);
+      made[i]->granules = static_cast<uint32_t>((s.units + g - 1) / g);
       for (int c : order_of(s)) {
-        out->calls.push_back(emit_call(c));
-        auto call = out->calls.back().get();
+        made[i]->calls.push_back(emit_call(c));
+        auto call = made[i]->calls.back().get();
+        work[i] += call->flops + call->bytes;
         for (size_t a = call->args.size() - call->outputs; a < call->args.size(); ++a)
           if (call->args[a].space() == program::Space::variables) entry->first_update = std::min<uint32_t>(entry->first_update, s.phase);
       }
-      entry->phases[s.phase]->strands.push_back(std::move(out));
     }
-    // Long strands first: whoever is done early finds short ones to take.
-    auto work_of = [](const std::unique_ptr<program::StrandT>& strand) {
-      double sum = 0;
-      for (const auto& call : strand->calls) sum += call->flops + call->bytes;
-      return sum;
-    };
-    for (const auto& p : entry->phases)
-      std::stable_sort(p->strands.begin(), p->strands.end(), [&](const auto& a, const auto& b) { return work_of(a) > work_of(b); });
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return std::tuple(strands[a].phase, -work[a]) < std::tuple(strands[b].phase, -work[b]);
+    });
+    std::vector<int> listed;
+    for (size_t i : order) {
+      for (int c : order_of(strands[i])) listed.push_back(c);
+      entry->phases[strands[i].phase]->strands.push_back(std::move(made[i]));
+    }
+    take_notes(listed);
     entry->arena_bytes = arena.bytes;
     program.entries.push_back(std::move(entry));
+  }
+
+  void take_notes(const std::vector<int>& listed) {
+    std::vector<int> number(calls.size(), -1);
+    for (size_t i = 0; i < listed.size(); ++i) number[listed[i]] = static_cast<int>(i);
+    for (int c : listed) {
+      notes.calls.push_back({calls[c], {}});
+      for (Value v : calls[c].arguments) notes.calls.back().from.push_back(producer[v.id] < 0 ? -1 : number[producer[v.id]]);
+    }
+    for (auto& phase_barriers : notes.barriers)
+      for (EntryNotes::Barrier& barrier : phase_barriers) barrier.later = number[barrier.later], barrier.earlier = number[barrier.earlier];
   }
 
   // The calls of a strand, each after those of the same strand that it reads.
@@ -456,9 +483,9 @@ void place_variables(const Module& module, program::ProgramT& program) {
   program.variables_bytes = offset;
 }
 
-void plan_entry(const Module& module, const Function& f, std::vector<KernelCall> calls, KernelTable& kernels, program::ProgramT& program) {
+EntryNotes plan_entry(const Module& module, const Function& f, std::vector<KernelCall> calls, KernelTable& kernels, program::ProgramT& program) {
   Doing doing(fmt::format("planning {}", f.name));
-  Planner{module, f, std::move(calls), kernels, program}.run();
+  return Planner{module, f, std::move(calls), kernels, program}.run();
 }
 
 int64_t grain(int64_t units) {

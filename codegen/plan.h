@@ -26,9 +26,23 @@ class KernelTable {
 /// Gives every variable of the module its place in the variables block.
 void place_variables(const ir::Module&, program::ProgramT&);
 
+/// What a plan decided, for dumps: the runtime is told the outcome alone.
+struct EntryNotes {
+  struct Call {
+    ir::KernelCall call;
+    std::vector<int> from;      // per argument: the call that computes it, or -1
+  };
+  struct Barrier {
+    int later, earlier;         // calls
+    std::string why;            // "reads all of its rows"
+  };
+  std::vector<Call> calls;      // numbered phase by phase, strand by strand, as the entry lists them
+  std::vector<std::vector<Barrier>> barriers;   // per phase: why it is not part of the one before
+};
+
 /// Plans one fused function and appends it to the program's entries. Variables must have been placed. Literals go to the
 /// program's constants. Scratch is the caller's to fill in: emission knows it.
-void plan_entry(const ir::Module&, const ir::Function&, std::vector<ir::KernelCall>, KernelTable&, program::ProgramT&);
+EntryNotes plan_entry(const ir::Module&, const ir::Function&, std::vector<ir::KernelCall>, KernelTable&, program::ProgramT&);
 
 /// Units per granule: depends on the number of units alone, never on threads, so that bits do not.
 int64_t grain(int64_t units);

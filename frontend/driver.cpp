@@ -109,8 +109,8 @@ struct Driver::State {
       ir::Function prepared = function;
       passes::prepare_for_fusion(prepared);
       std::vector<ir::KernelCall> calls = passes::fuse(prepared);
-      codegen::plan_entry(optimized, prepared, calls, kernels, image);
-      fused.push_back({std::move(prepared), std::move(calls)});
+      codegen::EntryNotes notes = codegen::plan_entry(optimized, prepared, calls, kernels, image);
+      fused.push_back({std::move(prepared), std::move(calls), std::move(notes)});
     }
   }
 
@@ -185,7 +185,7 @@ std::optional<std::string> Driver::dump(Stage stage, DumpFormat format, const st
     return gradc::dump(file);
   }
   if (!s.lower(stage)) return std::nullopt;
-  return dump_stage({stage, format, function, s.kernels, s.objects, s.program->image, s.fused, stage == Stage::graph ? s.program->module : stage == Stage::gradient ? s.gradient : s.optimized},
+  return dump_stage({stage, format, function, s.kernels, s.objects, s.program->image, s.fused, stage == Stage::graph ? s.program->module : stage == Stage::gradient ? s.gradient : s.optimized, s.target},
                     s.diagnostics);
 }
 

@@ -7,32 +7,6 @@
 #include "ir/text.h"
 
 namespace gradc {
-namespace {
-
-std::string place_text(const program::Place& place) {
-  return fmt::format("{}+{}", program::EnumNameSpace(place.space()), place.offset());
-}
-
-// The plan of an entry: phases, strands and calls with what they compute, where and from which lines.
-std::string entry_text(const program::EntryT& entry) {
-  std::string text = fmt::format("entry {}  arena {} bytes", entry.name, entry.arena_bytes);
-  if (entry.first_update < entry.phases.size()) text += fmt::format(", variables are written from phase {} on", entry.first_update);
-  text += "\n";
-  for (size_t p = 0; p < entry.phases.size(); ++p) {
-    text += fmt::format("  phase {}\n", p);
-    for (const auto& strand : entry.phases[p]->strands) {
-      text += fmt::format("    strand of {} granules\n", strand->granules);
-      for (const auto& call : strand->calls) {
-        text += fmt::format("      kernel {}: {}  ({} units by {})  {}\n", call->kernel, call->name, call->units, call->grain, fmt::join(call->lines, ", "));
-        std::vector<std::string> in, out;
-        for (size_t a = 0; a < call->args.size(); ++a) (a + call->outputs < call->args.size() ? in : out).push_back(place_text(call->args[a]));
-        text += fmt::format("        reads {}; writes {}\n", fmt::join(in, ", "), fmt::join(out, ", "));
-      }
-    }
-  }
-  return text;
-}
-}  // namespace
 
 std::optional<std::string> dump_stage(const DumpRequest& request, Diagnostics& diagnostics) {
   auto chosen = [&](const std::string& name) { return request.function.empty() || name == request.function; };
@@ -57,18 +31,7 @@ std::optional<std::string> dump_stage(const DumpRequest& request, Diagnostics& d
       std::erase_if(module.functions, [&](const ir::Function& f) { return !chosen(f.name); });
       return ir::print(module);
     }
-    std::vector<bool> used(request.kernels.kernels().size(), request.function.empty());
-    std::string entries;
-    for (const auto& entry : request.image.entries) {
-      if (!chosen(entry->name)) continue;
-      entries += entry_text(*entry) + "\n";
-      for (const auto& phase : entry->phases)
-        for (const auto& strand : phase->strands)
-          for (const auto& call : strand->calls) used[call->kernel] = true;
-    }
-    for (size_t i = 0; i < used.size(); ++i)
-      if (used[i]) text += fmt::format("# kernel {}: {}\n{}\n", i, ir::describe(request.kernels.kernels()[i]), request.kernels.text(static_cast<uint32_t>(i)));
-    return text + entries;
+    return kernels_text(request);
   }
   ir::Module module = request.module;
   std::erase_if(module.functions, [&](const ir::Function& f) { return !chosen(f.name); });

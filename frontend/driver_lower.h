@@ -22,6 +22,7 @@ ir::Module lower_to_optimized(const ir::Module&, bool verify);
 struct FusedFunction {
   ir::Function function;
   std::vector<ir::KernelCall> calls;
+  codegen::EntryNotes notes;
 };
 
 /// What dump_stage may show.
@@ -34,7 +35,10 @@ struct DumpRequest {
   const program::ProgramT& image;
   const std::vector<FusedFunction>& fused;
   const ir::Module& module;
+  const codegen::Target& target;
 };
+/// Stage "kernels" as text: phases, strands, kernels, what each fused and why the next one did not join; then the kernels' bodies.
+std::string kernels_text(const DumpRequest&);
 std::optional<std::string> dump_stage(const DumpRequest&, Diagnostics&);
 
 }  // namespace gradc

@@ -42,7 +42,8 @@ std::string describe(const Kernel& kernel) {
 }
 
 std::string key(const Kernel& kernel) {
-  std::string text = fmt::format("# {} domain {} outer {} units {} hero {} in_place [{}]\n", form_name(kernel.form), to_string(kernel.domain), kernel.outer, kernel.units,
+  std::string text = fmt::format("# {} domain {} outer {} units {}{} hero {} in_place [{}]\n", form_name(kernel.form), to_string(kernel.domain), kernel.outer, kernel.units,
+                                 kernel.lane_block ? fmt::format(" of {} columns", kernel.lane_block) : "",
                                  kernel.hero.valid() ? static_cast<int>(kernel.hero.id) : -1, fmt::join(kernel.in_place, ", "));
   return text + print(kernel.body, {.locations = false});
 }

@@ -5,7 +5,6 @@
 // All buffers are row-major in their logical shape.
 #pragma once
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "ir/graph.h"
@@ -37,7 +36,9 @@ struct Kernel {
   int64_t units = 1;            // extent of the partition index: a kernel call computes units [begin, end)
                                 //   map, row, contract: the leading `outer` axes, flattened; if map has outer = 0: blocks of
                                 //   `flat_block` elements of the flattened domain, or the rows that start there if an access is not flat
+                                //   contract with lane_block > 0: blocks of that many elements of the result's last axis; outer = 0 then
                                 //   column: blocks of `column_block` columns of the flattened kept axes
+  int64_t lane_block = 0;       // contract
   std::vector<int> in_place;    // per result: the input that shares its buffer, or -1. That input is read at the place that is written alone
 
   static constexpr int64_t flat_block = 1024;
@@ -50,7 +51,7 @@ struct KernelCall {
   Kernel kernel;
   std::vector<Value> arguments;   // of body inputs a0, a1, ...
   std::vector<Value> results;     // of body results r0, r1, ...
-  std::vector<std::string_view> cuts = {};   // per argument that another call computes: why the two are not one kernel (static text: "it ...")
+  std::vector<std::string> cuts = {};   // per argument: if another call computes it, why the two are not one kernel ("reduce_max reduces along a row, ...")
 };
 
 /// "contract 128x256x784 + add + max": for profiles and dumps.

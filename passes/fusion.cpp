@@ -99,17 +99,18 @@ class Outline {
   }
 
   // Why `v`, a value of another group, is not computed in this kernel, or this kernel not in that one: what its first reader met.
-  std::string_view cut(Value v) const {
+  std::string cut(Value v) const {
     int owner = g_.of[v.id];
     if (owner < 0) return "";
-    if (auto kept = g_.kept.find(v); kept != g_.kept.end()) return kept->second;
-    std::string_view any;
+    if (auto kept = g_.kept.find(v); kept != g_.kept.end()) return fmt::format("{} {}", info(f_[v].op).name, kept->second);
+    std::string any;
     for (const auto& [node, made] : done_) {
       auto refused = g_.refused.find({owner, node});
       if (refused == g_.refused.end()) continue;
+      std::string why = fmt::format("{} {}", info(f_[node].op).name, refused->second);
       for (Value operand : f_[node].operands)
-        if (g_.base(operand) == v) return refused->second;
-      if (any.empty()) any = refused->second;
+        if (g_.base(operand) == v) return why;
+      if (any.empty()) any = why;
     }
     return any;
   }

@@ -13,19 +13,19 @@ namespace gradc::passes {
 using namespace ir;
 
 namespace {
-// Why a node does not join the group of an operand. Worded so as to follow "did not join: it ...".
+// Why a node does not join the group of an operand: what follows its name in a dump.
 namespace because {
-constexpr std::string_view another_hero = "is a product, the hero of a kernel of its own";
-constexpr std::string_view sums_rows = "reduces across the rows of the product, which different units compute";
-constexpr std::string_view sums_columns = "reduces along a row, of which a tile holds a part";
-constexpr std::string_view reduces = "reduces other axes than this kernel's";
-constexpr std::string_view reduces_map = "reduces: it is the hero that others join";
+constexpr std::string_view another_hero = "starts a kernel of its own, as every product does";
+constexpr std::string_view sums_rows = "reduces across rows of the product, which different units compute";
+constexpr std::string_view sums_columns = "reduces along a row, of which a tile of the product holds a part";
+constexpr std::string_view reduces = "reduces other axes than that kernel";
+constexpr std::string_view reduces_map = "reduces: maps join it, not it a map";
 constexpr std::string_view shape = "has another shape";
 constexpr std::string_view index = "reads at another index";
 constexpr std::string_view circle = "also needs what later kernels make of it";
-constexpr std::string_view rows_only = "is read by reductions along rows alone, and goes with them";
+constexpr std::string_view rows_only = "is for reductions along rows alone, and goes with them";
 constexpr std::string_view other_group = "rides in the kernel of another operand";
-constexpr std::string_view random = "is no map of it";
+constexpr std::string_view no_map = "is no map of it";
 }  // namespace because
 
 // An axis list without unit extents, for comparing shapes across reshapes that only add or drop them.
@@ -117,7 +117,7 @@ class Former {
       if (group.form == Form::contract) return row_reduction(node) ? because::sums_columns : because::sums_rows;
       return group.form == Form::map ? because::reduces_map : because::reduces;
     }
-    return is_map(node.op) ? because::shape : because::random;
+    return is_map(node.op) ? because::shape : because::no_map;
   }
 
   // Why node v, which reads `reads` of the groups `from`, cannot join group g; "" if it can.

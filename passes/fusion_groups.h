@@ -26,7 +26,7 @@ struct Groups {
   const ir::Function& f;
   std::vector<Group> all;
   std::vector<int> of;                    // per node: its group, or -1 (views, plain sources)
-  // Why a node did not join the group of one of its operands: static text, for dumps.
+  // Why a node did not join the group of one of its operands: what follows its name in a dump.
   std::map<std::pair<int, ir::Value>, std::string_view> refused;
   // Filled in by choose_buffers.
   std::vector<std::set<int>> readers;     // per node: groups that read it, from outside its own

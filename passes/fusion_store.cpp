@@ -7,14 +7,15 @@ namespace gradc::passes {
 using namespace ir;
 
 namespace {
-// Why a value is stored although a map could be computed by whoever reads it.
+// Why a value is stored although a map could be computed by whoever reads it: what follows its name in a dump.
 namespace because {
-constexpr std::string_view every_tile = "would be computed again for every tile of a product";
+constexpr std::string_view every_tile = "would be computed again for every tile of the product";
 constexpr std::string_view every_element = "is dear, and would be computed again for every element of a larger kernel";
 constexpr std::string_view every_reader = "is dear, and several kernels read it";
 constexpr std::string_view scalars = "is a scalar, computed once a step";
-constexpr std::string_view fold = "sums many places: computed once";
-constexpr std::string_view result = "is a result anyway";
+constexpr std::string_view fold = "sums many places, once";
+constexpr std::string_view result = "is stored anyway: it is a result";
+constexpr std::string_view hero = "is what its kernel is for";
 }  // namespace because
 
 class Buffers {
@@ -64,7 +65,7 @@ class Buffers {
   // Why `v` of group g is stored rather than computed by its readers; "" if it need not be.
   std::string_view keep_apart(Value v, int g) const {
     const Group& group = g_.all[g];
-    if (group.form != Form::map) return follows_stored(v, g) ? "" : "is what its kernel is for";
+    if (group.form != Form::map) return follows_stored(v, g) ? "" : because::hero;
     if (group.domain.empty()) return shifts_site(v) ? "" : because::scalars;
     if (f_[v].op == Op::fold) return because::fold;
     int64_t size = f_.type(v).size();

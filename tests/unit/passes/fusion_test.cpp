@@ -145,8 +145,8 @@ TEST_CASE("every edge between kernels has a reason") {
       CHECK(computed == !call.cuts[a].empty());
     }
   }
-  CHECK(calls[1].cuts[0] == "would be computed again for every tile of a product");
-  CHECK(calls[2].cuts[0] == "reduces along a row, of which a tile holds a part");
+  CHECK(calls[1].cuts[0] == "max would be computed again for every tile of the product");
+  CHECK(calls[2].cuts[0] == "reduce_max reduces along a row, of which a tile of the product holds a part");
 }
 
 TEST_CASE("maps that a later map reads in place are one visit") {
