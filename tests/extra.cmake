@@ -36,6 +36,7 @@ foreach(program probe contract_bench)
   target_link_libraries(${program} PRIVATE gradc_codegen)
 endforeach()
 add_custom_target(benches DEPENDS probe contract_bench)
+add_test(NAME bench COMMAND ${PYTHON3} -B tests/bench/test_measure.py WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})   # what they make of figures
 
 # End to end: compile, train, predict, break. Each file is a test. They wait for the stage that makes executables.
 if(TARGET gradc AND EXISTS ${CMAKE_SOURCE_DIR}/frontend/driver.cpp)

@@ -7,7 +7,7 @@ STYLE = {
     "gradc": "#d1495b", "jax": "#2e8b8b", "compile": "#e09f3e", "eager": "#7a6ff0",
 }
 NAMES = {"gradc": "gradc", "jax": "JAX", "compile": "torch.compile", "eager": "PyTorch eager"}
-LEFT, PANEL, GAP, ROW, TOP, BOTTOM = 170, 330, 46, 26, 78, 34
+LEFT, PANEL, GAP, ROW, TOP, BOTTOM = 200, 330, 46, 26, 78, 34
 TICKS = [1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 24]
 
 

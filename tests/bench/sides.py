@@ -25,7 +25,7 @@ def shell(*command: object, pinned: int = 0) -> str:
     """Standard output; with `pinned`, on that many cores alone."""
     result = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=WORK, preexec_fn=pin(pinned))
     if result.returncode:
-        raise Failed(f"{' '.join(str(part) for part in command)}: exit code {result.returncode}\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
+        raise Failed(f"{' '.join(str(part) for part in command)}: exit code {result.returncode}: {(result.stdout + result.stderr)[:500].strip()}")
     return result.stdout
 
 

@@ -1,0 +1,93 @@
+"""What decides which blocks count and what is reported: dropped blocks, cores apart, ratios, limits, merging. No clock is read."""
+import pathlib
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import kernels
+import report
+from measure import Block, Rounds, difference, interleave, spread
+from steps import best_peer
+from workloads import LARGE, SMALL, Workload
+
+
+def rounds(ours: list[Block], theirs: list[Block]) -> Rounds:
+    return Rounds(near=200, blocks={"gradc": ours, "peer": theirs})
+
+
+class Blocks(unittest.TestCase):
+    def test_ratio_is_taken_round_by_round_where_both_count(self):
+        ours = [Block(1, 100, 130, True), Block(1, 100, 130, True), Block(50, 100, 130, False), Block(1, 100, 130, True), Block(1, 100, 130, True)]
+        theirs = [Block(2, 100, 130, True), Block(4, 80, 130, True), Block(1, 100, 130, True), Block(3, 100, 130, True), Block(2, 100, 130, True)]
+        r = rounds(ours, theirs)
+        self.assertEqual(r.ratio("peer", "gradc").as_list()[0], 2)   # rounds 2 (another peak) and 3 (ours not quiet) do not count
+        self.assertEqual(r.ms("gradc"), 1)
+        self.assertEqual(r.dropped(), 0.1)
+
+    def test_blocks_with_cores_apart_count_only_for_want_of_others(self):
+        near, far = Block(1, 100, 130, True), Block(9, 100, 360, True)
+        self.assertFalse(rounds([near] * 3 + [far] * 9, [near] * 3 + [far] * 9).apart())
+        apart = rounds([near] * 2 + [far] * 3, [near] * 2 + [far] * 3)
+        self.assertTrue(apart.apart())
+        self.assertEqual(apart.ms("gradc"), 9)
+
+    def test_interleaving_stops_when_there_is_enough_and_drops_what_moved(self):
+        class Machine:
+            least_ping = 130.0
+            peaks = iter([100.0, 100.0, 90.0] + [100.0] * 100)
+
+            def fma(self, threads):
+                return [next(self.peaks)] * threads
+
+            def ping(self, threads):
+                return 130.0
+
+        class Side:
+            def __init__(self, key):
+                self.key = self.name = key
+
+            def measure(self, seconds):
+                return 1.0
+
+        result = interleave([Side("gradc"), Side("peer")], Machine(), 2, 0.1, 2)
+        self.assertEqual([block.quiet for block in result.blocks["gradc"]], [True, True, True])
+        self.assertEqual([block.quiet for block in result.blocks["peer"]], [False, True, True])
+
+    def test_spread_is_quartiles(self):
+        self.assertEqual(spread([1, 2, 3, 4, 5]).as_list(), [3, 2, 4])
+
+
+class Figures(unittest.TestCase):
+    def test_limit(self):
+        w = Workload(SMALL, 32)
+        self.assertEqual(w.parameters, 203530)
+        self.assertEqual(w.flop, 2 * 32 * (784 * 256 * 2 + 256 * 10 * 3))
+        self.assertAlmostEqual(w.limit_ms(100, 100), (w.flop / 100 + 24 * w.parameters / 100) * 1e-6)
+
+    def test_losses(self):
+        self.assertEqual(difference([1, 2], [1, 2]), 0)
+        self.assertAlmostEqual(difference([1, 2.3], [1, 2]), 0.2)
+        self.assertEqual(difference([1], [1, 2]), float("inf"))
+
+    def test_a_peer_with_other_losses_is_not_the_best(self):
+        row = {"sides": {"gradc": {}, "jax": {"ratio": [1.1, 1, 2], "same_losses": False}, "eager": {"ratio": [2.0, 1, 2], "same_losses": True}}}
+        self.assertEqual(best_peer(row), "eager")
+
+    def test_kernel_summary(self):
+        def row(mflop, share, other):
+            return {"mflop": mflop, "figures": [{"name": "gradc", "share": share}, {"name": "fused", "share": 1}, {"name": "x", "share": 0.1}, {"name": "y", "share": other}]}
+
+        text = kernels.summary([row(1, 0.5, 0.6), row(8, 0.95, 0.9), row(8, 0.89, 0.9)])
+        self.assertIn("All shapes: ahead of the best library on 1 of 3, level (within 2%) on 1, behind on 1.", text)
+        self.assertIn("on 1 of 2.", text)
+
+    def test_shapes_know_whether_an_input_gradient_occurs(self):
+        self.assertEqual(kernels.shapes([Workload(LARGE, 8)]), [(8, 784, 1024, False), (8, 1024, 10, True), (8, 1024, 1024, True)])
+
+    def test_markdown(self):
+        self.assertEqual(report.markdown([["a", "b"], ["1", "2"]]), "| a | b |\n| --- | ---: |\n| 1 | 2 |")
+
+
+if __name__ == "__main__":
+    unittest.main()
