@@ -134,7 +134,7 @@ ContractForm choose_form(const Function& body, Roles& roles, bool batch_lanes) {
     return ContractForm::dot;
   };
   if (roles.result.empty() || last_is_batch || size_of(free_b) == 1) return dot();
-  if (free_a.empty()) {
+  if (size_of(free_a) == 1) {
     // A matrix by a vector: lanes along the rows unless the matrix lies with its reduced index in them.
     char last_reduced = roles.reduced.empty() ? '\0' : roles.reduced.back();
     if (last_reduced && letter_stride(body, roles.b, roles.spec.b, last_reduced) == 1) return dot();
