@@ -9,6 +9,8 @@ from dataclasses import dataclass
 PROBE_MS = 8          # of fused multiply-adds around every block: long against its own noise, short against a block
 PING_MS = 1           # of messages between cores
 DRIFT = 0.05          # a core whose two probes differ by more has moved
+MEMORY_MS, MEMORY_BYTES = 3, 24e6   # of a stream through what is shared with other machines
+BUSY = 0.75           # memory that gives less than this part of the most seen is busy with others' work
 APART = 1.7           # cores whose messages take so many times the least seen are apart: on virtual machines that comes and goes
 
 
@@ -32,6 +34,7 @@ class Probe:
     def __init__(self, program: pathlib.Path):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.least_ping = float("inf")
+        self.most_memory: dict[int, float] = {}   # seen while cores were near, by the number of threads
 
     def ask(self, *words: object) -> list[float]:
         assert self.process.stdin and self.process.stdout
@@ -61,15 +64,19 @@ class Probe:
         return sum(self.ask("read", threads, int(size), milliseconds))
 
 
+    def state(self, threads: int) -> "State":
+        memory, gflops, ping = self.stream(threads, MEMORY_BYTES, MEMORY_MS), self.fma(threads), self.ping(threads)
+        if ping <= APART * self.least_ping:   # cores apart have caches of their own, and get more
+            self.most_memory[threads] = max(memory, self.most_memory.get(threads, 0.0))
+        return State(gflops, ping, memory)
+
+
 @dataclass
 class State:
     """Of the machine at a moment."""
     gflops: list[float]   # of each core
-    ping: float
-
-
-def state(probe: Probe, threads: int) -> State:
-    return State(probe.fma(threads), probe.ping(threads))
+    ping: float           # nanoseconds
+    memory: float         # GB/s
 
 
 def moved(before: list[float], after: list[float]) -> bool:

@@ -3,7 +3,7 @@ import statistics
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
-from machine import APART, Probe, moved, state
+from machine import APART, BUSY, Probe, moved
 
 FEWEST = 3   # blocks of a side that a figure may rest on
 
@@ -20,7 +20,8 @@ class Block:
     ms: float
     gflops: float   # of all cores, the mean of the probes around it
     ping: float     # nanoseconds between cores, the greater of the probes around it
-    quiet: bool     # neither changed during it
+    memory: float   # GB/s, the smaller of the probes around it
+    quiet: bool     # no core's speed changed during it
 
 
 @dataclass
@@ -42,28 +43,26 @@ def spread(values: list[float]) -> Spread:
 
 @dataclass
 class Rounds:
-    """For each side a block in every round. Those count that were quiet, and while the cores were near each other; if there are too few of
-    them, those while they were apart."""
+    """For each side a block in every round. Those count that were quiet on a calm machine: its cores near each other, and its memory not busy
+    with others' work. If there are too few of them, the other quiet ones count."""
     near: float     # nanoseconds between cores up to which they are near
+    free: float     # GB/s from which on memory is not busy
     blocks: dict[str, list[Block]] = field(default_factory=dict)
 
-    def is_near(self, block: Block) -> bool:
-        return block.ping <= self.near
+    def calm(self, block: Block) -> bool:
+        return block.quiet and block.ping <= self.near and block.memory >= self.free
+
+    def enough(self, blocks: int) -> bool:
+        return all(sum(map(self.calm, side)) >= blocks for side in self.blocks.values())
+
+    def disturbed(self) -> bool:
+        return not self.enough(FEWEST)
+
+    def counts(self, block: Block) -> bool:
+        return block.quiet if self.disturbed() else self.calm(block)
 
     def counted(self, key: str) -> list[Block]:
         return [block for block in self.blocks[key] if self.counts(block)]
-
-    def counts(self, block: Block) -> bool:
-        return block.quiet and self.is_near(block) != self.apart()
-
-    def apart(self) -> bool:
-        def enough(near: bool) -> bool:
-            return all(sum(block.quiet and self.is_near(block) == near for block in blocks) >= FEWEST for blocks in self.blocks.values())
-
-        return not enough(True) and enough(False)
-
-    def enough(self, rounds: int) -> bool:
-        return all(sum(block.quiet and self.is_near(block) for block in blocks) >= rounds for blocks in self.blocks.values())
 
     def ms(self, key: str) -> float:
         return statistics.median(block.ms for block in self.counted(key))
@@ -75,7 +74,8 @@ class Rounds:
 
     def ratio(self, key: str, to: str) -> Spread | None:
         """Time of `key` over time of `to`, of rounds in which both count and the machine was as fast for one as for the other."""
-        values = [a.ms / b.ms for a, b in zip(self.blocks[key], self.blocks[to]) if self.counts(a) and self.counts(b) and not moved([a.gflops], [b.gflops])]
+        values = [a.ms / b.ms for a, b in zip(self.blocks[key], self.blocks[to])
+                  if self.counts(a) and self.counts(b) and not moved([a.gflops], [b.gflops]) and (a.ping <= self.near) == (b.ping <= self.near)]
         return spread(values) if values else None
 
     def as_rows(self, key: str) -> list[dict]:
@@ -84,19 +84,19 @@ class Rounds:
 
 def interleave(sides: list[Side], probe: Probe, threads: int, seconds: float, rounds: int) -> Rounds:
     """Runs until every side has `rounds` blocks that count, or twice as many rounds have been tried."""
-    result = Rounds(0, {side.key: [] for side in sides})
+    result = Rounds(0, 0, {side.key: [] for side in sides})
     for side in sides:
         side.measure(0.1)   # warm
     for _ in range(2 * rounds):
-        before = state(probe, threads)
+        before = probe.state(threads)
         for side in sides:
             ms = side.measure(seconds)
-            after = state(probe, threads)
-            ping = max(before.ping, after.ping)
+            after = probe.state(threads)
+            ping, memory = max(before.ping, after.ping), min(before.memory, after.memory)
             quiet = not moved(before.gflops, after.gflops) and ping <= APART * min(before.ping, after.ping)
-            result.blocks[side.key].append(Block(ms, (sum(before.gflops) + sum(after.gflops)) / 2, ping, quiet))
+            result.blocks[side.key].append(Block(ms, (sum(before.gflops) + sum(after.gflops)) / 2, ping, memory, quiet))
             before = after
-        result.near = APART * probe.least_ping
+        result.near, result.free = APART * probe.least_ping, BUSY * probe.most_memory.get(threads, 0.0)
         if result.enough(rounds):
             break
     return result

@@ -124,12 +124,19 @@ struct Array {
   std::unique_ptr<Lanes, Free> data;
 };
 
+// What a core streams over. It stays from question to question, for touching new memory takes longer than the measurement.
+struct Streams {
+  explicit Streams(size_t count) : count(count), weights(count), first(count), second(count) {}
+  size_t count;
+  Array weights, first, second;
+};
+
 // `ready` is called between touching the memory and measuring.
 template <class Ready>
-double stream_rate(size_t bytes, int milliseconds, Ready&& ready) {
-  size_t count = bytes / 3 / sizeof(Lanes) + 1;
-  Array weights(count), first(count), second(count);
-  Lanes *__restrict w = weights.data.get(), *__restrict m = first.data.get(), *__restrict v = second.data.get();
+double stream_rate(std::unique_ptr<Streams>& streams, size_t bytes, int milliseconds, Ready&& ready) {
+  const size_t count = bytes / 3 / sizeof(Lanes) + 1;
+  if (!streams || streams->count != count) streams = std::make_unique<Streams>(count);
+  Lanes *__restrict w = streams->weights.data.get(), *__restrict m = streams->first.data.get(), *__restrict v = streams->second.data.get();
   auto pass = [&] {
     for (size_t i = 0; i < count; i++) {
       m[i] = m[i] * 0.9f + 1e-3f;
@@ -206,6 +213,7 @@ double ping_nanoseconds(int core, int other, int milliseconds) {
 
 int main() {
   const std::vector<int> cores = allowed_cores();
+  std::vector<std::unique_ptr<Streams>> streams(cores.size());
   std::string what;
   int threads = 0, milliseconds = 0;
   while (std::cin >> what >> threads) {
@@ -229,7 +237,7 @@ int main() {
         stay_on(cores[i]);
         auto ready = [&] { together.arrive_and_wait(); };
         const size_t share = size_t(bytes / double(figures.size()));
-        if (what == "stream") figures[i] = stream_rate(share, milliseconds, ready);
+        if (what == "stream") figures[i] = stream_rate(streams[i], share, milliseconds, ready);
         else if (what == "read") figures[i] = read_rate(share, milliseconds, ready);
         else ready(), figures[i] = what == "bf16" ? bf16_rate(milliseconds) : fma_rate(milliseconds);
       });

@@ -23,22 +23,22 @@ def measure_row(workload: Workload, threads: int, probe: Probe, seconds: float, 
             row["notes"].append(str(failure))
             peer.process.kill()
     try:
-        bandwidth = [probe.stream(threads, workload.state_bytes)]
+        bandwidth = [probe.stream(threads, workload.state_bytes) for _ in range(3)]
         result = interleave(sides, probe, threads, seconds, rounds)
-        bandwidth.append(probe.stream(threads, workload.state_bytes))
+        bandwidth += [probe.stream(threads, workload.state_bytes) for _ in range(3)]
         row["peak_mb"] = {side.key: side.ask("memory")["peak_mb"] if isinstance(side, Peer) else ours.peak_mb() for side in sides}
     finally:
         for side in sides:
             side.close()
     row["dropped"] = result.dropped()
-    row["cores_apart"] = result.apart()
-    if row["cores_apart"]:
-        row["notes"].append("measured while the cores were far from each other, as messages between them show")
+    row["disturbed"] = result.disturbed()
+    if row["disturbed"]:
+        row["notes"].append("measured while the cores were far from each other or the memory was busy with others' work")
     row["sides"]["gradc"] = {"name": ours.name}
     if not all(result.counted(side.key) for side in sides):
         row["notes"].append("every block of some side was dropped: this machine is too restless to measure on")
         return row
-    gbytes = sum(bandwidth) / 2
+    gbytes = max(bandwidth)   # what disturbs a stream is no limit
     if workload.precision == "bf16":   # its probe is run beside the rows, not the blocks: scaled by how far f32 has moved meanwhile
         scale = probe.bf16(threads) / sum(probe.fma(threads))
     else:

@@ -7,41 +7,42 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import kernels
 import report
+from machine import State
 from measure import Block, Rounds, difference, interleave, spread
 from steps import best_peer
 from workloads import LARGE, SMALL, Workload
 
 
 def rounds(ours: list[Block], theirs: list[Block]) -> Rounds:
-    return Rounds(near=200, blocks={"gradc": ours, "peer": theirs})
+    return Rounds(near=200, free=50, blocks={"gradc": ours, "peer": theirs})
 
 
 class Blocks(unittest.TestCase):
     def test_ratio_is_taken_round_by_round_where_both_count(self):
-        ours = [Block(1, 100, 130, True), Block(1, 100, 130, True), Block(50, 100, 130, False), Block(1, 100, 130, True), Block(1, 100, 130, True)]
-        theirs = [Block(2, 100, 130, True), Block(4, 80, 130, True), Block(1, 100, 130, True), Block(3, 100, 130, True), Block(2, 100, 130, True)]
+        ours = [Block(1, 100, 130, 60, True), Block(1, 100, 130, 60, True), Block(50, 100, 130, 60, False), Block(1, 100, 130, 60, True), Block(1, 100, 130, 60, True)]
+        theirs = [Block(2, 100, 130, 60, True), Block(4, 80, 130, 60, True), Block(1, 100, 130, 60, True), Block(3, 100, 130, 60, True), Block(2, 100, 130, 60, True)]
         r = rounds(ours, theirs)
         self.assertEqual(r.ratio("peer", "gradc").as_list()[0], 2)   # rounds 2 (another peak) and 3 (ours not quiet) do not count
         self.assertEqual(r.ms("gradc"), 1)
         self.assertEqual(r.dropped(), 0.1)
 
-    def test_blocks_with_cores_apart_count_only_for_want_of_others(self):
-        near, far = Block(1, 100, 130, True), Block(9, 100, 360, True)
-        self.assertFalse(rounds([near] * 3 + [far] * 9, [near] * 3 + [far] * 9).apart())
-        apart = rounds([near] * 2 + [far] * 3, [near] * 2 + [far] * 3)
-        self.assertTrue(apart.apart())
-        self.assertEqual(apart.ms("gradc"), 9)
+    def test_blocks_of_a_disturbed_machine_count_only_for_want_of_others(self):
+        calm, apart, busy = Block(1, 100, 130, 60, True), Block(9, 100, 360, 60, True), Block(8, 100, 130, 40, True)
+        enough = rounds([calm] * 3 + [apart] * 9 + [busy] * 9, [calm] * 21)
+        self.assertFalse(enough.disturbed())
+        self.assertEqual(enough.ms("gradc"), 1)
+        few = rounds([calm] * 2 + [apart] * 3, [calm] * 5)
+        self.assertTrue(few.disturbed())
+        self.assertEqual(few.ms("gradc"), 9)
+        self.assertEqual(few.ratio("peer", "gradc").as_list(), [1, 1, 1])   # never between cores near and apart
 
     def test_interleaving_stops_when_there_is_enough_and_drops_what_moved(self):
         class Machine:
-            least_ping = 130.0
+            least_ping, most_memory = 130.0, {2: 60.0}
             peaks = iter([100.0, 100.0, 90.0] + [100.0] * 100)
 
-            def fma(self, threads):
-                return [next(self.peaks)] * threads
-
-            def ping(self, threads):
-                return 130.0
+            def state(self, threads):
+                return State([next(self.peaks)] * threads, 130.0, 60.0)
 
         class Side:
             def __init__(self, key):
