@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "runtime/command.h"
+#include "runtime/machine.h"
 
 namespace gradc::runtime {
 
@@ -24,7 +25,7 @@ constexpr CommandRow commands[] = {
 
 static void add_options(CLI::App& app, std::string_view command, CommandOptions& o) {
   bool train = command == "train", eval = command == "eval", predict = command == "predict", bench = command == "bench", weights = command == "weights";
-  app.add_option("--threads", o.threads, "Threads (default: as many as pay)")->check(CLI::Range(1, 1024));
+  app.add_option("--threads", o.threads, "Threads, at most one a core (default: as many as pay)")->check(CLI::Range(1, 1024));
   app.add_option("--seed", o.seed, "Seed of first values, shuffling and noise (default: the model file's)");
   app.add_flag("--json", o.json, "Print JSON");
   if (train || eval || predict || bench) app.add_option("--data", o.data, "Folder of the data; NAME=DIR for one data set alone");
@@ -107,7 +108,7 @@ static int run_command_line(const gradc_image* image, int argc, const char* cons
   }
   for (size_t i = 0; i < std::size(commands); ++i) {
     if (!app.got_subcommand(commands[i].name)) continue;
-    auto model = Model::create(image, options[i].threads, options[i].seed ? &*options[i].seed : nullptr);
+    auto model = Model::create(image, threads_that_pay(options[i].threads), options[i].seed ? &*options[i].seed : nullptr);
     if (!model) return fail(model.error());
     if (auto status = commands[i].run(**model, options[i]); !status) return fail(status.error());
     return 0;

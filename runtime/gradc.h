@@ -33,7 +33,7 @@ typedef struct gradc_model gradc_model;
 
 /* 0 everywhere is a good default. */
 typedef struct gradc_options {
-  int32_t threads;  /* 0: as many as pay: the least of affinity, control-group quota and cores */
+  int32_t threads;  /* at most, or 0: the least of affinity, control-group quota and cores is never passed */
   int32_t has_seed; /* else the model file's seed */
   int64_t seed;
 } gradc_options;

@@ -8,6 +8,7 @@
 #include "runtime/checkpoint.h"
 #include "runtime/evaluate.h"
 #include "runtime/gradc.h"
+#include "runtime/machine.h"
 #include "runtime/predict.h"
 #include "runtime/safetensors.h"
 #include "runtime/update.h"
@@ -139,7 +140,7 @@ gradc_status gradc_create(const gradc_image* image, const gradc_options* options
     return error.code;
   };
   try {
-    auto model = Model::create(image, options ? options->threads : 0, options && options->has_seed ? &options->seed : nullptr);
+    auto model = Model::create(image, threads_that_pay(options ? options->threads : 0), options && options->has_seed ? &options->seed : nullptr);
     if (!model) return refuse(model.error());
     auto handle = std::make_unique<gradc_model>();
     handle->model = std::move(*model);

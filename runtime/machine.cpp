@@ -65,6 +65,8 @@ int usable_cores() {
   return std::max(1, int(std::floor(limit + 0.01)));
 }
 
+int threads_that_pay(int asked) { return asked > 0 ? std::min(asked, usable_cores()) : usable_cores(); }
+
 std::vector<std::string> missing_features(const std::vector<std::string>& needed) {
   if (needed.empty()) return {};
   std::string flags;

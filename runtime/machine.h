@@ -8,6 +8,9 @@ namespace gradc::runtime {
 
 /// The least of the cores in our affinity mask (two hardware threads of a core count once) and the control group's quota.
 int usable_cores();
+/// Threads for a user who asks for so many (0: as many as pay). More than there are cores only wait for each other at barriers: measured, 3 on 2
+/// cores take twice the time of 1.
+int threads_that_pay(int asked);
 
 /// Those of `needed` (spelled as in /proc/cpuinfo) that this processor lacks.
 std::vector<std::string> missing_features(const std::vector<std::string>& needed);

@@ -1,6 +1,7 @@
 // The step function. A granule runs through all calls of its strand on one thread; contiguous ranges of granules belong to the same thread in
 // every run, so that what it wrote is in its cache. A thread without granules takes some from the end of the others' ranges: who computes a
-// granule never changes its bits, because granules depend on shapes alone. Barriers stand between phases.
+// granule never changes its bits, because granules depend on shapes alone. Barriers stand between phases. A phase with too little work for several
+threads is run by whoever arrives last at the barrier before it, the first and the last ones by the host without the others.
 #include "runtime/step.h"
 
 #include <chrono>
@@ -36,6 +37,7 @@ struct Context {
   CallTimes* times;
   int threads;
   uint64_t epoch;
+  size_t begin, end;   // phases
 };
 
 struct Plain {
@@ -78,33 +80,37 @@ static void run_phase_alone(const ResolvedPhase& phase, Invoke invoke) {
       run_granules(strand, first, count < strand.granules - first ? count : strand.granules - first, invoke);
 }
 
+// Phases [first, last) on one thread; false if the loss turns out not to be finite on the way.
 template <class Invoke>
-static void run_alone(const Entry& entry, Invoke invoke) {
-  for (size_t i = 0; i < entry.phases.size(); ++i) {
-    if (i == entry.first_update && entry.guarded && !loss_is_finite(*entry.loss)) return;
+static bool run_alone(const Entry& entry, size_t first, size_t last, Invoke invoke) {
+  for (size_t i = first; i < last; ++i) {
+    if (i == entry.first_update && entry.guarded && !loss_is_finite(*entry.loss)) return false;
     run_phase_alone(entry.phases[i], invoke);
   }
+  return true;
 }
 
+// Phases [begin, end), of which the first and the last are shared.
 template <class Invoke>
 static void run_together(const Context& context, int thread, Barrier& barrier, Invoke invoke) {
   const Entry& entry = context.entry;
-  for (size_t i = 0; i < entry.phases.size(); ++i) {
-    const ResolvedPhase& phase = entry.phases[i];
-    bool check = i == entry.first_update && entry.guarded;
-    // Between two phases that the host runs alone nobody has to wait, except where all look at the loss.
-    if (i > 0 && (check || !(phase.serial && entry.phases[i - 1].serial))) barrier.wait();
-    if (check && !loss_is_finite(*entry.loss)) return;   // every thread reads the same number
-    if (phase.serial) {
-      if (thread == 0) run_phase_alone(phase, invoke);
-      continue;
-    }
-    for (const ResolvedStrand& strand : phase.strands)
+  for (size_t i = context.begin;;) {
+    for (const ResolvedStrand& strand : entry.phases[i].strands)
       for (int64_t granule; (granule = take(strand, context.epoch, thread, context.threads, true)) >= 0;) run_granules(strand, granule, 1, invoke);
     for (int other = 1; other < context.threads; ++other)
-      for (const ResolvedStrand& strand : phase.strands)
+      for (const ResolvedStrand& strand : entry.phases[i].strands)
         for (int64_t granule; (granule = take(strand, context.epoch, (thread + other) % context.threads, context.threads, false)) >= 0;)
           run_granules(strand, granule, 1, invoke);
+    size_t next = i + 1;
+    while (next < context.end && entry.phases[next].serial) ++next;
+    if (next >= context.end) return;
+    if (barrier.arrive()) {
+      run_alone(entry, i + 1, next, invoke);
+      barrier.open();
+    }
+    // Every thread reads the same number.
+    if (entry.guarded && entry.first_update > i && entry.first_update <= next && !loss_is_finite(*entry.loss)) return;
+    i = next;
   }
 }
 
@@ -114,18 +120,34 @@ static void step(void* opaque, int thread, Barrier& barrier) {
   run_together(context, thread, barrier, Plain{context.scratch[thread]});
 }
 
-bool run_entry(const Entry& entry, Team& team, char* const* scratch, CallTimes* times) {
-  auto start = times ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+template <class Invoke>
+static void run_entry(const Entry& entry, Team& team, char* const* scratch, CallTimes* times, Invoke invoke) {
+  size_t begin = 0, end = entry.phases.size();
+  FloatControl control;
   if (!entry.parallel || team.threads() == 1) {
-    FloatControl control;
-    if (times) run_alone(entry, Timed{scratch[0], times->threads[0]});
-    else run_alone(entry, Plain{scratch[0]});
-  } else {
-    entry.epoch = (entry.epoch + 1) & 0xffff;
-    Context context{entry, scratch, times, team.threads(), entry.epoch};
-    team.run(step, &context);
+    run_alone(entry, begin, end, invoke);
+    return;
   }
-  if (times) {
+  while (begin < end && entry.phases[begin].serial) ++begin;
+  while (end > begin && entry.phases[end - 1].serial) --end;
+  if (!run_alone(entry, 0, begin, invoke)) return;
+  if (begin < end) {
+    if (begin == entry.first_update && entry.guarded && !loss_is_finite(*entry.loss)) return;
+    entry.epoch = (entry.epoch + 1) & 0xffff;
+    Context context{entry, scratch, times, team.threads(), entry.epoch, begin, end};
+    team.run(step, &context);
+    // Left early: nothing after the look at the loss may run.
+    if (entry.guarded && entry.first_update < end && !loss_is_finite(*entry.loss)) return;
+  }
+  run_alone(entry, end, entry.phases.size(), invoke);
+}
+
+bool run_entry(const Entry& entry, Team& team, char* const* scratch, CallTimes* times) {
+  if (!times) {
+    run_entry(entry, team, scratch, times, Plain{scratch[0]});
+  } else {
+    auto start = std::chrono::steady_clock::now();
+    run_entry(entry, team, scratch, times, Timed{scratch[0], times->threads[0]});
     ++times->runs;
     times->wall_nanoseconds += uint64_t(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
   }

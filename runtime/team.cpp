@@ -28,26 +28,27 @@ static void futex(std::atomic<uint32_t>& word, int operation, uint32_t value) {
   syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), operation, value, nullptr, nullptr, 0);
 }
 
-void Barrier::wait() {
-  if (threads_ == 1) return;
+void Barrier::open() {
+  arrived_.store(0, std::memory_order_relaxed);
+  // Sequentially consistent against the sleeper's increment: either we see the sleeper, or it sees the new generation.
+  generation_.fetch_add(1, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst)) futex(generation_, FUTEX_WAKE_PRIVATE, INT_MAX);
+}
+
+bool Barrier::arrive() {
   uint32_t generation = generation_.load(std::memory_order_acquire);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    // Sequentially consistent against the sleeper's increment: either we see the sleeper, or it sees the new generation.
-    generation_.store(generation + 1, std::memory_order_seq_cst);
-    if (sleepers_.load(std::memory_order_seq_cst)) futex(generation_, FUTEX_WAKE_PRIVATE, INT_MAX);
-    return;
-  }
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) return true;
   auto deadline = std::chrono::steady_clock::now() + spin_time;
   do {
     for (int i = 0; i < 32; ++i) {
-      if (generation_.load(std::memory_order_acquire) != generation) return;
+      if (generation_.load(std::memory_order_acquire) != generation) return false;
       pause();
     }
   } while (std::chrono::steady_clock::now() < deadline);
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   while (generation_.load(std::memory_order_seq_cst) == generation) futex(generation_, FUTEX_WAIT_PRIVATE, generation);
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  return false;
 }
 
 Team::Team(int threads) : threads_(threads < 1 ? 1 : threads), barrier_(threads_) {

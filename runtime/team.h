@@ -13,7 +13,12 @@ namespace gradc::runtime {
 class Barrier {
  public:
   explicit Barrier(int threads) : threads_(uint32_t(threads)) {}
-  void wait();
+  void wait() {
+    if (arrive()) open();
+  }
+  /// The two halves of wait: true for the thread that arrives last. It has the others' data, may do what needs one thread alone, and must open.
+  bool arrive();
+  void open();
 
  private:
   const uint32_t threads_;
