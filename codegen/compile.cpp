@@ -18,18 +18,30 @@ namespace gradc::codegen {
 std::vector<Object> compile(const KernelTable& table, const CompileOptions& options) {
   const auto& kernels = table.kernels();
   std::vector<Object> objects(kernels.size());
+  const Cache* cache = options.keep_llvm || options.keep_assembly ? nullptr : options.cache;
   std::atomic<size_t> next{0};
   auto work = [&] {
     for (size_t i; (i = next++) < kernels.size();) {
       Doing doing(fmt::format("compiling kernel {}: {}", i, ir::describe(kernels[i])));
-      LlvmModule module(fmt::format("kernel_{}", i), options.target);
-      emit_kernel(kernels[i], KernelTable::symbol(static_cast<uint32_t>(i)), *module, options.target);
-      optimize(*module, options.target);
+      std::string symbol = table.symbol(static_cast<uint32_t>(i));
+      LlvmModule module(symbol, options.target);
+      emit_kernel(kernels[i], symbol, *module, options.target);
       Object& object = objects[i];
+      object.scratch_bytes = scratch_bytes(kernels[i], options.target);
+      std::string content;
+      if (cache) {
+        content = object_content(*module, options.target);
+        if (auto code = cache->find(content)) {
+          object.code = std::move(*code);
+          object.cached = true;
+          continue;
+        }
+      }
+      optimize(*module, options.target);
       if (options.keep_llvm) object.llvm = print(*module);
       if (options.keep_assembly) object.assembly = emit_assembly(*module, options.target);
       object.code = emit_object(*module, options.target);
-      object.scratch_bytes = scratch_bytes(kernels[i], options.target);
+      if (cache) cache->keep(content, object.code);
     }
   };
   int threads = options.threads > 0 ? options.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -49,7 +61,7 @@ void finish_program(const KernelTable& table, const std::vector<Object>& objects
   program.kernels.clear();
   for (uint32_t i = 0; i < objects.size(); ++i) {
     auto kernel = std::make_unique<program::KernelT>();
-    kernel->symbol = KernelTable::symbol(i);
+    kernel->symbol = table.symbol(i);
     kernel->text = ir::describe(table.kernels()[i]);
     program.kernels.push_back(std::move(kernel));
   }
@@ -104,7 +116,7 @@ void add_wrapper(llvm::Module& module, const std::string& prefix, const Interfac
 }
 }  // namespace
 
-std::vector<char> image_object(const std::string& prefix, const std::vector<uint8_t>& program, size_t kernels, Surface surface, const Target& target) {
+std::vector<char> image_object(const std::string& prefix, const std::vector<uint8_t>& program, const KernelTable& kernels, Surface surface, const Target& target) {
   LlvmModule holder(prefix + "_image", target);
   llvm::Module& module = *holder;
   llvm::LLVMContext& context = module.getContext();
@@ -117,8 +129,8 @@ std::vector<char> image_object(const std::string& prefix, const std::vector<uint
 
   auto* kernel_type = llvm::FunctionType::get(llvm::Type::getVoidTy(context), {pointer, i64, i64, pointer}, false);
   std::vector<llvm::Constant*> entries;
-  for (uint32_t i = 0; i < kernels; ++i)
-    entries.push_back(llvm::cast<llvm::Constant>(module.getOrInsertFunction(KernelTable::symbol(i), kernel_type).getCallee()));
+  for (uint32_t i = 0; i < kernels.kernels().size(); ++i)
+    entries.push_back(llvm::cast<llvm::Constant>(module.getOrInsertFunction(kernels.symbol(i), kernel_type).getCallee()));
   auto* table_type = llvm::ArrayType::get(pointer, entries.size());
   auto* table = new llvm::GlobalVariable(module, table_type, true, llvm::GlobalValue::PrivateLinkage, llvm::ConstantArray::get(table_type, entries), prefix + "_kernels");
 

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "codegen/cache.h"
 #include "codegen/plan.h"
 #include "codegen/target.h"
 
@@ -13,13 +14,15 @@ struct CompileOptions {
   int threads = 0;              // 0: all cores
   bool keep_llvm = false;       // fill Object::llvm
   bool keep_assembly = false;   // fill Object::assembly
+  const Cache* cache = nullptr;   // objects of earlier runs; not looked at if text is kept
 };
 
-/// Native code of one kernel; its function is KernelTable::symbol(index).
+/// Native code of one kernel; its function is KernelTable::symbol of its index.
 struct Object {
   std::vector<char> code;
   std::string llvm, assembly;
   int64_t scratch_bytes = 0;
+  bool cached = false;
 };
 
 std::vector<Object> compile(const KernelTable&, const CompileOptions&);
@@ -35,6 +38,6 @@ enum class Surface { main, library };
 
 /// An object that defines `const gradc_image PREFIX_image` (runtime/image.h), the program's bytes and the table of its
 /// kernels, and the surface.
-std::vector<char> image_object(const std::string& prefix, const std::vector<uint8_t>& program, size_t kernels, Surface, const Target&);
+std::vector<char> image_object(const std::string& prefix, const std::vector<uint8_t>& program, const KernelTable&, Surface, const Target&);
 
 }  // namespace gradc::codegen

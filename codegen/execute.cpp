@@ -59,7 +59,7 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
         for (const auto& call : strand->calls) {
           std::vector<char*> args;
           for (const program::Place& place : call->args) args.push_back(at(place));
-          jit.lookup<gradc_kernel>(KernelTable::symbol(call->kernel))(args.data(), static_cast<int64_t>(begin), static_cast<int64_t>(std::min(begin + step, call->units)), scratch.get());
+          jit.lookup<gradc_kernel>(kernels.symbol(call->kernel))(args.data(), static_cast<int64_t>(begin), static_cast<int64_t>(std::min(begin + step, call->units)), scratch.get());
         }
     }
 

@@ -1,6 +1,9 @@
 #include "codegen/llvm_module.h"
 
+#include <fmt/format.h>
 #include <llvm/Analysis/TargetTransformInfo.h>
+#include <llvm/Bitcode/BitcodeWriter.h>
+#include <llvm/Config/llvm-config.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
 #include <llvm/IR/LLVMContext.h>
 #include <llvm/IR/LegacyPassManager.h>
@@ -21,6 +24,13 @@
 namespace gradc::codegen {
 namespace {
 constexpr const char* triple = "x86_64-pc-linux-gnu";
+
+// Emission leaves repeated address arithmetic, values that do not change in a loop, and selects that fold into masked loads.
+constexpr const char* pass_list =
+    "function(early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,adce),globaldce";
+
+// Raised when machine() or emit() below change what they make of a module.
+constexpr int object_version = 1;
 
 std::unique_ptr<llvm::TargetMachine> machine(const Target& target) {
   static std::once_flag once;
@@ -94,10 +104,15 @@ void optimize(llvm::Module& module, const Target& target) {
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, graphs, modules);
   llvm::ModulePassManager passes;
-  // Emission leaves repeated address arithmetic, values that do not change in a loop, and selects that fold into masked loads.
-  const char* list = "function(early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,adce),globaldce";
-  llvm::cantFail(builder.parsePassPipeline(passes, list));
+  llvm::cantFail(builder.parsePassPipeline(passes, pass_list));
   passes.run(module, modules);
+}
+
+std::string object_content(const llvm::Module& module, const Target& target) {
+  std::string content = fmt::format("{}\n{}\n{}\n{}\n", object_version, LLVM_VERSION_STRING, target.llvm_features, pass_list);
+  llvm::raw_string_ostream out(content);
+  llvm::WriteBitcodeToFile(module, out);
+  return content;
 }
 
 std::vector<char> emit_object(llvm::Module& module, const Target& target) {

@@ -34,6 +34,9 @@ void set_attributes(llvm::Function&, const Target&);
 /// Verifies (CHECKs), runs the passes.
 void optimize(llvm::Module&, const Target&);
 
+/// All that object code depends on, of a module that is not optimized yet: equal contents give equal objects.
+std::string object_content(const llvm::Module&, const Target&);
+
 /// Object code (ELF, position independent, small functions apart) of an optimized module.
 std::vector<char> emit_object(llvm::Module&, const Target&);
 std::string emit_assembly(llvm::Module&, const Target&);

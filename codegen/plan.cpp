@@ -13,6 +13,7 @@
 #include "codegen/plan.h"
 
 #include <fmt/format.h>
+#include <llvm/Support/xxhash.h>
 
 #include <algorithm>
 #include <set>
@@ -465,7 +466,7 @@ uint32_t KernelTable::add(const Kernel& kernel) {
   return it->second;
 }
 
-std::string KernelTable::symbol(uint32_t index) { return fmt::format("gradc_kernel_{}", index); }
+std::string KernelTable::symbol(uint32_t index) const { return fmt::format("gradc_kernel_{:016x}", llvm::xxh3_64bits(texts_[index])); }
 
 void place_variables(const Module& module, program::ProgramT& program) {
   uint64_t offset = 0;

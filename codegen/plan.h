@@ -15,7 +15,8 @@ class KernelTable {
   uint32_t add(const ir::Kernel&);
   const std::vector<ir::Kernel>& kernels() const { return kernels_; }
   const std::string& text(uint32_t index) const { return texts_[index]; }
-  static std::string symbol(uint32_t index);
+  /// Made from the text: a kernel has the same name in every program, and so the same code.
+  std::string symbol(uint32_t index) const;
 
  private:
   std::vector<ir::Kernel> kernels_;

@@ -33,8 +33,11 @@ int build(const BuildOptions& options) {
   int exit_code = report(driver->diagnostics());
   if (!done || exit_code != Exit::ok) return Exit::failed;
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (options.verbose)
-    for (auto& [stage, time] : driver->times()) fmt::print("{:<14} {:7.3f} s\n", stage, time);
+  if (options.verbose) {
+    for (auto& [stage, time] : driver->times()) fmt::print("{:<20} {:7.3f} s\n", stage, time);
+    auto [kernels, cached] = driver->kernels();
+    fmt::print("{} kernels, {} of them from the cache\n", kernels, cached);
+  }
   std::error_code ignored;
   if (library) {
     fmt::print("made the library {}/ in {:.1f} s:", output, seconds);

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "frontend/command.h"
+#include "runtime/file.h"
 
 namespace gradc::command {
 
@@ -26,6 +27,7 @@ std::optional<Driver> make_driver(const DriverFlags& flags) {
   options.optimizers = flags.optimizers;
   options.target = flags.target;
   options.verify = flags.verify;
+  options.cache = runtime::cache_folder("kernels");
   return std::optional<Driver>(std::in_place, std::move(options));
 }
 

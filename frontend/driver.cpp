@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -97,9 +98,15 @@ struct Driver::State {
   // Machine code of all kernels; with `text`, what a dump shows of them, too, which takes as long again.
   bool compile(bool text) {
     if (!lower(Stage::kernels)) return false;
-    if (objects.empty() || (text && !text_kept)) timed("compile", [&] { objects = codegen::compile(kernels, {target, 0, text, text}); });
+    if (objects.empty() || (text && !text_kept)) timed("compile", [&] { compile_kernels(text); });
     text_kept |= text;
     return true;
+  }
+
+  void compile_kernels(bool text) {
+    std::optional<codegen::Cache> cache;
+    if (!options.cache.empty()) cache.emplace(options.cache);
+    objects = codegen::compile(kernels, {target, 0, text, text, cache ? &*cache : nullptr});
   }
 
   void plan() {
@@ -124,7 +131,7 @@ struct Driver::State {
     codegen::finish_program(kernels, objects, target, program->image);
     codegen::Objects all;
     for (const codegen::Object& object : objects) all.push_back(object.code);
-    all.push_back(codegen::image_object(prefix, codegen::serialize(program->image), objects.size(), surface, target));
+    all.push_back(codegen::image_object(prefix, codegen::serialize(program->image), kernels, surface, target));
     return all;
   }
 };
@@ -134,6 +141,10 @@ Driver::~Driver() = default;
 Sources& Driver::sources() { return state_->sources; }
 Diagnostics& Driver::diagnostics() { return state_->diagnostics; }
 const std::vector<std::pair<std::string, double>>& Driver::times() const { return state_->times; }
+std::pair<size_t, size_t> Driver::kernels() const {
+  size_t cached = std::count_if(state_->objects.begin(), state_->objects.end(), [](const codegen::Object& object) { return object.cached; });
+  return {state_->objects.size(), cached};
+}
 
 std::optional<Stage> stage_from_name(std::string_view name) {
   constexpr std::string_view names[] = {"ast", "graph", "gradient", "optimized", "kernels", "llvm", "asm"};
@@ -223,7 +234,7 @@ int Driver::run(const std::vector<std::string>& arguments) {
   codegen::Jit jit;
   std::vector<gradc_kernel> kernels;
   for (const codegen::Object& object : s.objects) jit.add(object.code);
-  for (uint32_t i = 0; i < s.objects.size(); ++i) kernels.push_back(jit.lookup<gradc_kernel>(codegen::KernelTable::symbol(i)));
+  for (uint32_t i = 0; i < s.objects.size(); ++i) kernels.push_back(jit.lookup<gradc_kernel>(s.kernels.symbol(i)));
   gradc_image image{program.data(), program.size(), kernels.data()};
   std::vector<const char*> raw;
   for (const std::string& argument : arguments) raw.push_back(argument.c_str());

@@ -25,6 +25,7 @@ struct DriverOptions {
   std::vector<std::string> optimizers;     // further optimizers to choose from at start ("sgd(lr = 0.1)"), beside the file's own
   std::string target = "native";           // or a name of codegen::named_target
   bool verify = false;                     // the verifier after each pass
+  std::string cache;                       // folder of code compiled before; "": none
 };
 
 class Driver {
@@ -55,6 +56,8 @@ class Driver {
 
   /// Seconds per stage so far, for --verbose.
   const std::vector<std::pair<std::string, double>>& times() const;
+  /// Kernels compiled so far, and how many of them were in the cache.
+  std::pair<size_t, size_t> kernels() const;
 
  private:
   struct State;

@@ -2,6 +2,7 @@
 #include "runtime/file.h"
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -48,6 +49,18 @@ Bytes Bytes::slice(size_t offset, size_t size) const {
   part.data_ += offset;
   part.size_ = size;
   return part;
+}
+
+std::string cache_folder(const char* kind) {
+  auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string(value ? value : "");
+  };
+  std::string folder = variable("GRADC_CACHE");
+  if (folder == "off") return "";
+  if (folder.empty()) folder = variable("XDG_CACHE_HOME").empty() ? "" : variable("XDG_CACHE_HOME") + "/gradc";
+  if (folder.empty()) folder = variable("HOME").empty() ? "" : variable("HOME") + "/.cache/gradc";
+  return folder.empty() ? "" : folder + "/" + kind;
 }
 
 bool file_exists(const std::string& path) {

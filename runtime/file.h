@@ -38,6 +38,10 @@ bool file_exists(const std::string& path);
 /// A fast 64-bit checksum against accidents (not against attackers).
 uint64_t checksum(const void* data, size_t size);
 
+/// The folder for things of one kind that can be made again: below $GRADC_CACHE, or else gradc/ in $XDG_CACHE_HOME or ~/.cache. "" if there is no such
+/// place or GRADC_CACHE is "off". Nobody has made it yet.
+std::string cache_folder(const char* kind);
+
 /// A data file: mapped, or inflated if it ends in .gz. A raw copy of what was inflated is kept in the user's cache folder, and used while size and
 /// time of the original and the checksum agree. Where X.gz does not exist, X is taken.
 Result<Bytes> read_data_file(const std::string& path);

@@ -68,14 +68,12 @@ static Result<Bytes> inflate_file(const std::string& path, const Bytes& packed) 
 
 // Where the raw copy of a file belongs, or "" where there is no cache folder.
 static std::string copy_path(const std::string& path) {
-  std::string folder;
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache) folder = cache;
-  else if (const char* home = std::getenv("HOME"); home && *home) folder = std::string(home) + "/.cache";
-  else return "";
+  std::string folder = cache_folder("data");
+  if (folder.empty()) return "";
   char* real = realpath(path.c_str(), nullptr);
   std::string absolute = real ? real : path;
   std::free(real);
-  return fmt::format("{}/gradc/data/{:016x}-{}.raw", folder, checksum(absolute.data(), absolute.size()), absolute.substr(absolute.rfind('/') + 1));
+  return fmt::format("{}/{:016x}-{}.raw", folder, checksum(absolute.data(), absolute.size()), absolute.substr(absolute.rfind('/') + 1));
 }
 
 static void make_folders(const std::string& path) {

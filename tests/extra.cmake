@@ -4,7 +4,7 @@ find_program(PYTHON3 NAMES python3 PATHS /usr/bin NO_CACHE REQUIRED)
 
 function(gradc_test name)
   add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES ENVIRONMENT "GRADC=$<TARGET_FILE:gradc>" TIMEOUT 600)
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "GRADC=$<TARGET_FILE:gradc>;GRADC_CACHE=off" TIMEOUT 600)
 endfunction()
 
 if(TARGET gradc)

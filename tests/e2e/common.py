@@ -39,7 +39,7 @@ class EndToEnd(unittest.TestCase):
     def command(cls, *arguments, code=0, cwd=None, **options):
         """Runs a command; any other exit status than `code` (None: anything that is no crash) is a failure."""
         arguments = [str(part) for part in arguments]
-        environment = dict(os.environ, XDG_CACHE_HOME=str(cls.folder / "cache"), NO_COLOR="1", **options.pop("env", {}))
+        environment = {**os.environ, "GRADC_CACHE": str(cls.folder / "cache"), "NO_COLOR": "1", **options.pop("env", {})}
         process = subprocess.run(arguments, cwd=cwd or cls.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, text=True, timeout=TIME_LIMIT_S, **options)
         result = Result(process)

@@ -71,6 +71,14 @@ class Fashion(EndToEnd):
         # The aim is 2 s on an idle machine; tests share theirs, so this is processor time, and a bound that only a mistake breaks.
         self.assertLess(self.build_seconds, 20)
 
+    def test_second_build_takes_its_kernels_from_the_cache(self):
+        again = self.folder / "again"
+        build = [GRADC, "build", MODELS / "fashion_mlp.grad", "-o", again, "-v"]
+        self.assertRegex(self.command(*build).out, r"(?m)^(\d+) kernels, \1 of them from the cache$")
+        self.assertEqual(again.read_bytes(), self.program.read_bytes())
+        self.assertRegex(self.command(*build, env={"GRADC_CACHE": "off"}).out, r"kernels, 0 of them from the cache")
+        self.assertEqual(again.read_bytes(), self.program.read_bytes())
+
     def test_width_is_set_at_build(self):
         wide = self.folder / "narrow"
         self.command(GRADC, "build", MODELS / "fashion_mlp.grad", "--set", "width=32", "-o", wide)

@@ -80,7 +80,7 @@ ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bind
   int64_t scratch_size = 0;
   for (uint32_t k = 0; k < table.kernels().size(); ++k) {
     INFO("kernel " << k);   // shown if emission aborts
-    emit_kernel(table.kernels()[k], KernelTable::symbol(k), *code, target);
+    emit_kernel(table.kernels()[k], table.symbol(k), *code, target);
     scratch_size = std::max(scratch_size, scratch_bytes(table.kernels()[k], target));
   }
   optimize(*code, target);
@@ -109,7 +109,7 @@ ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bind
         std::vector<char*> args;
         for (const auto& p : call->args) args.push_back(place(p));
         auto begin = static_cast<int64_t>(g * call->grain), end = std::min<int64_t>(begin + call->grain, call->units);
-        jit.lookup<gradc_kernel>(KernelTable::symbol(call->kernel))(args.data(), begin, end, scratch.data);
+        jit.lookup<gradc_kernel>(table.symbol(call->kernel))(args.data(), begin, end, scratch.data);
       }
   }
   ir::Bindings results;

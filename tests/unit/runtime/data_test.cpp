@@ -49,7 +49,7 @@ std::string gzip(const std::string& content) {
   return out;
 }
 struct CacheFolder {   // a cache of our own for the time of a test
-  explicit CacheFolder(const std::string& path) { setenv("XDG_CACHE_HOME", path.c_str(), 1); }
+  explicit CacheFolder(const std::string& path) { unsetenv("GRADC_CACHE"), setenv("XDG_CACHE_HOME", path.c_str(), 1); }
   ~CacheFolder() { unsetenv("XDG_CACHE_HOME"); }
 };
 }  // namespace
