@@ -10,7 +10,7 @@ PROBE_MS = 8          # of fused multiply-adds around every block: long against 
 PING_MS = 1           # of messages between cores
 DRIFT = 0.05          # a core whose two probes differ by more has moved
 MEMORY_MS, MEMORY_BYTES = 3, 24e6   # of a stream through what is shared with other machines
-BUSY = 0.75           # memory that gives less than this part of the most seen is busy with others' work
+BUSY = 0.6            # memory that gives less than this part of the most seen is busy with others' work
 APART = 1.7           # cores whose messages take so many times the least seen are apart: on virtual machines that comes and goes
 
 
