@@ -1,7 +1,7 @@
 // The step function. A granule runs through all calls of its strand on one thread; contiguous ranges of granules belong to the same thread in
 // every run, so that what it wrote is in its cache. A thread without granules takes some from the end of the others' ranges: who computes a
 // granule never changes its bits, because granules depend on shapes alone. Barriers stand between phases. A phase with too little work for several
-threads is run by whoever arrives last at the barrier before it, the first and the last ones by the host without the others.
+// threads is run by whoever arrives last at the barrier before it, the first and the last ones by the host without the others.
 #include "runtime/step.h"
 
 #include <chrono>
