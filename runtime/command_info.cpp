@@ -5,6 +5,7 @@
 
 #include "runtime/command.h"
 #include "runtime/json.h"
+#include "runtime/machine.h"
 #include "runtime/predict.h"
 #include "runtime/safetensors.h"
 
@@ -12,6 +13,12 @@ namespace gradc::runtime {
 
 static std::string bytes_text(double bytes) {
   return bytes >= 1e6 ? fmt::format("{:.1f} MB", bytes / 1e6) : bytes >= 1e3 ? fmt::format("{:.1f} kB", bytes / 1e3) : fmt::format("{:.0f} B", bytes);
+}
+
+// What the compiler planned: a process that trains takes as much of its own, beside the program itself.
+static int64_t plan_bytes(const Model& model) {
+  const program::Program& program = *model.program();
+  return int64_t(program.variables_bytes() + model.arena_bytes() + model.scratch_bytes() + size(program.constants()));
 }
 
 static const char* kind_names[] = {"parameter", "state", "slot", "accumulator"};
@@ -26,7 +33,7 @@ Status command_info(Model& model, const CommandOptions& options) {
   }
   size_t calls = 0;
   for (const Entry& entry : model.entries()) calls += entry.calls;
-  size_t constants = size(program.constants()), peak = program.variables_bytes() + model.arena_bytes() + model.scratch_bytes() + constants;
+  size_t constants = size(program.constants());
   if (options.json) {
     std::vector<std::string> variables, entries, exports, hypers;
     for (const Variable& variable : model.variables) {
@@ -47,7 +54,8 @@ Status command_info(Model& model, const CommandOptions& options) {
     for (uint32_t i = 0; i < size(program.exports()); ++i) exports.push_back(json_string(text(program.exports()->Get(i)->name())));
     JsonObject out;
     out.add("name", std::string_view(model.name())).add("source", std::string_view(text(program.source()))).add("target", std::string_view(text(program.target())));
-    out.add("parameters", parameters).add("frozen", frozen).add("peak_bytes", int64_t(peak)).add("variable_bytes", int64_t(program.variables_bytes()));
+    out.add("parameters", parameters).add("frozen", frozen).add("peak_bytes", plan_bytes(model)).add("variable_bytes", int64_t(program.variables_bytes()));
+    out.add("slot_bytes", int64_t(slots));
     out.add("arena_bytes", int64_t(model.arena_bytes())).add("scratch_bytes", int64_t(model.scratch_bytes())).add("constant_bytes", int64_t(constants));
     out.add("kernels", int64_t(size(program.kernels()))).add("calls", int64_t(calls)).add("threads", int64_t(model.threads()));
     out.raw("variables", json_array(variables)).raw("entries", json_array(entries)).raw("exports", json_array(exports)).raw("hyperparameters", json_array(hypers));
@@ -63,8 +71,8 @@ Status command_info(Model& model, const CommandOptions& options) {
       fmt::print("  {:{}}  {:<16} {:>10}  {}{}\n", variable.name, width, to_string(variable.type), variable.type.elements(), variable.line.substr(variable.line.rfind('/') + 1),
                  variable.kind == program::VariableKind::state ? "  state" : variable.frozen ? "  frozen" : "");
   fmt::print("\nparameters   {}{}\n", parameters, frozen ? fmt::format(" (and {} frozen)", frozen) : "");
-  fmt::print("peak memory  {}: variables {} (optimizer slots {}), arena {}, scratch {} for {} threads, constants {}; the data come on top\n", bytes_text(double(peak)),
-             bytes_text(double(program.variables_bytes())), bytes_text(double(slots)), bytes_text(double(model.arena_bytes())), bytes_text(double(model.scratch_bytes())),
+  fmt::print("peak memory  {}: parameters and states {}, optimizer slots {}, activations {}, scratch {} for {} threads, constants {}; the data come on top\n",
+             bytes_text(double(plan_bytes(model))), bytes_text(double(program.variables_bytes() - slots)), bytes_text(double(slots)), bytes_text(double(model.arena_bytes())), bytes_text(double(model.scratch_bytes())),
              model.threads(), bytes_text(double(constants)));
   fmt::print("kernels      {} ({} calls)\n", size(program.kernels()), calls);
   for (const Entry& entry : model.entries())
@@ -192,6 +200,7 @@ Status command_bench(Model& model, const CommandOptions& options) {
     out.add("predict_us", times.median * 1e6).add("predict_us_min", times.least * 1e6);
     if (!options.json) fmt::print("{}  {:.2f} us a call (median; least {:.2f}) at batch 1\n", predictor->name(), times.median * 1e6, times.least * 1e6);
   }
+  out.add("plan_bytes", plan_bytes(model)).add("own_bytes", process_bytes("RssAnon")).add("peak_rss_bytes", process_bytes("VmHWM"));
   if (options.json) fmt::print("{}\n", out.text());
   return {};
 }

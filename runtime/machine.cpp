@@ -67,6 +67,18 @@ int usable_cores() {
 
 int threads_that_pay(int asked) { return asked > 0 ? std::min(asked, usable_cores()) : usable_cores(); }
 
+int64_t process_bytes(const char* name) {
+  long long kilobytes = 0;
+  if (FILE* file = std::fopen("/proc/self/status", "r")) {
+    char line[256];
+    size_t length = std::strlen(name);
+    while (std::fgets(line, sizeof line, file))
+      if (std::strncmp(line, name, length) == 0 && line[length] == ':') kilobytes = std::atoll(line + length + 1);
+    std::fclose(file);
+  }
+  return kilobytes * 1024;
+}
+
 std::vector<std::string> missing_features(const std::vector<std::string>& needed) {
   if (needed.empty()) return {};
   std::string flags;

@@ -15,6 +15,10 @@ int threads_that_pay(int asked);
 /// Those of `needed` (spelled as in /proc/cpuinfo) that this processor lacks.
 std::vector<std::string> missing_features(const std::vector<std::string>& needed);
 
+/// A figure of this process in bytes, by its name in /proc/self/status ("RssAnon": memory of its own, "VmHWM": the most so far, files that it maps
+/// included); 0 if the kernel does not say.
+int64_t process_bytes(const char* name);
+
 /// While it lives: round to nearest, all exceptions masked, denormals flushed. Then the caller's setting again.
 class FloatControl {
  public:

@@ -67,6 +67,15 @@ class Fashion(EndToEnd):
         figures = self.command(self.program, "bench", "--json", "--seconds", "0.1").json()
         self.assertLessEqual({"step_ms", "step_ms_min", "samples_per_s", "gflops", "predict_us"}, set(figures))
 
+    def test_the_process_takes_what_the_plan_says(self):
+        # Beside the plan: the program's own tables, the order of the samples, the C library's heap.
+        figures = self.command(self.program, "bench", "--json", "--seconds", "0.1", "--threads", 1).json()
+        info = self.command(self.program, "info", "--json", "--threads", 1).json()
+        self.assertEqual(figures["plan_bytes"], info["peak_bytes"])
+        self.assertEqual(info["peak_bytes"], info["variable_bytes"] + info["arena_bytes"] + info["scratch_bytes"] + info["constant_bytes"])
+        self.assertLess(figures["own_bytes"], figures["plan_bytes"] + 2_000_000)
+        self.assertGreater(figures["own_bytes"], info["arena_bytes"])
+
     def test_build_is_quick(self):
         # The aim is 2 s on an idle machine; tests share theirs, so this is processor time, and a bound that only a mistake breaks.
         self.assertLess(self.build_seconds, 20)
