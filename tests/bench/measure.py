@@ -1,7 +1,7 @@
 """Comparing sides that run one after the other on a machine that drifts: blocks between probes, ratios round by round."""
 import statistics
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
+from typing import Callable, Protocol
 
 from machine import APART, BUSY, Probe, moved
 
@@ -44,22 +44,27 @@ def spread(values: list[float]) -> Spread:
 @dataclass
 class Rounds:
     """For each side a block in every round. Those count that were quiet on a calm machine: its cores near each other, and its memory not busy
-    with others' work. If there are too few of them, the other quiet ones count."""
+    with others' work. If there are too few of them, those with the cores near; if there are too few of these, all quiet ones."""
     near: float     # nanoseconds between cores up to which they are near
     free: float     # GB/s from which on memory is not busy
     blocks: dict[str, list[Block]] = field(default_factory=dict)
 
     def calm(self, block: Block) -> bool:
-        return block.quiet and block.ping <= self.near and block.memory >= self.free
+        return self.cores_near(block) and block.memory >= self.free
 
-    def enough(self, blocks: int) -> bool:
-        return all(sum(map(self.calm, side)) >= blocks for side in self.blocks.values())
+    def cores_near(self, block: Block) -> bool:
+        return block.quiet and block.ping <= self.near
+
+    def enough(self, blocks: int, counts: Callable[[Block], bool]) -> bool:
+        return all(sum(map(counts, side)) >= blocks for side in self.blocks.values())
 
     def disturbed(self) -> bool:
-        return not self.enough(FEWEST)
+        return not self.enough(FEWEST, self.calm)
 
     def counts(self, block: Block) -> bool:
-        return block.quiet if self.disturbed() else self.calm(block)
+        if not self.disturbed():
+            return self.calm(block)
+        return self.cores_near(block) if self.enough(FEWEST, self.cores_near) else block.quiet
 
     def counted(self, key: str) -> list[Block]:
         return [block for block in self.blocks[key] if self.counts(block)]
@@ -97,7 +102,7 @@ def interleave(sides: list[Side], probe: Probe, threads: int, seconds: float, ro
             result.blocks[side.key].append(Block(ms, (sum(before.gflops) + sum(after.gflops)) / 2, ping, memory, quiet))
             before = after
         result.near, result.free = APART * probe.least_ping, BUSY * probe.most_memory.get(threads, 0.0)
-        if result.enough(rounds):
+        if result.enough(rounds, result.calm):
             break
     return result
 

@@ -31,6 +31,7 @@ class Blocks(unittest.TestCase):
         enough = rounds([calm] * 3 + [apart] * 9 + [busy] * 9, [calm] * 21)
         self.assertFalse(enough.disturbed())
         self.assertEqual(enough.ms("gradc"), 1)
+        self.assertEqual(rounds([calm] * 2 + [busy] * 3 + [apart] * 9, [calm] * 14).ms("gradc"), 8)
         few = rounds([calm] * 2 + [apart] * 3, [calm] * 5)
         self.assertTrue(few.disturbed())
         self.assertEqual(few.ms("gradc"), 9)
