@@ -8,7 +8,7 @@ STYLE = {
 }
 NAMES = {"gradc": "gradc", "jax": "JAX", "compile": "torch.compile", "eager": "PyTorch eager"}
 LEFT, PANEL, GAP, ROW, TOP, BOTTOM = 200, 330, 46, 26, 78, 34
-TICKS = [1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 24]
+TICKS = [1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24]
 
 
 def write(results: dict, path: pathlib.Path) -> None:
