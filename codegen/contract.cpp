@@ -26,6 +26,8 @@ ContractEmitter::ContractEmitter(const ContractPlan& plan, const std::string& sy
   llvm::FastMathFlags flags = b_.getFastMathFlags();
   flags.setAllowContract(false);
   b_.setFastMathFlags(flags);
+  for (size_t i = 0; i < frame_.results.size(); ++i)   // layouts speak of the axes that they had before merging
+    if (!frame_.results[i].layout.row_major()) frame_.results[i].type.shape = plan.result_shapes[i];
   make_variables();
 }
 
@@ -133,17 +135,14 @@ void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue l
     Operand a, b;
     if (plan_.pack_a) {
       a = {scratch_at(plan_.a_offset), frame_.scratch, plan_.a_row_stride, 1, 0};
-      a.base = at(a.base, times(first, -a.row_stride));
+      a.base = at(a.base, add(times(first, -a.row_stride), first_depth));
     } else {
-      a = in_place(Side::a);
-      if (a.lane_stride) a.base = at(a.base, times(panel.lane, a.lane_stride));
+      a = in_place(Side::a, panel, first_depth);
     }
-    a.base = at(a.base, times(first_depth, a.depth_stride));
     if (packed) {
       b = {scratch_at(plan_.b_offset), frame_.scratch, 0, panel.vectors * plan_.width, 1};
     } else {
-      b = in_place(Side::b);
-      b.base = at(b.base, add(times(panel.lane, b.lane_stride), times(first_depth, b.depth_stride)));
+      b = in_place(Side::b, panel, first_depth);
     }
     return std::pair{a, b};
   };

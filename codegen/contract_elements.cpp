@@ -47,7 +47,7 @@ void ContractEmitter::prefetch_in_place(const Panel& panel, LlvmValue row) {
     index[plan_.lane_axis] = add(panel.lane, number(v * plan_.width));
     for (size_t i = 0; i < index.size(); ++i) bind(e, axes_[i], index[i], static_cast<int>(i) == plan_.lane_axis);
     for (size_t i = 0; i < plan_.kernel.in_place.size(); ++i)
-      if (plan_.kernel.in_place[i] >= 0) e.prefetch(frame_.results[i], axes_);
+      if (plan_.kernel.in_place[i] >= 0) e.prefetch(frame_.results[i], result_place(i));
   }
 }
 
@@ -60,8 +60,14 @@ void ContractEmitter::store_results(const Values& index, LlvmValue sum, LlvmValu
   // All results before the first store: one may be written over an input that the others read.
   Values results;
   for (const ir::Result& r : plan_.kernel.body.results) results.push_back(e.emit(r.value, axes_));
-  for (size_t i = 0; i < results.size(); ++i) e.store(frame_.results[i], axes_, results[i]);
+  for (size_t i = 0; i < results.size(); ++i) e.store(frame_.results[i], result_place(i), results[i]);
   e.set_mask(nullptr);
+}
+
+// Layouts speak of the axes that a result had before they were merged.
+IndexVector ContractEmitter::result_place(size_t result) {
+  const Buffer& to = frame_.results[result];
+  return to.layout.row_major() ? axes_ : space_.split(space_.linear(axes_, plan_.kernel.domain), to.type.shape);
 }
 
 void ContractEmitter::bind(Expression& e, const Index& variable, LlvmValue value, bool lanes) {

@@ -22,12 +22,19 @@ class ContractEmitter {
 
  private:
   enum class Side { a, b };   // which operand: both may be the same value
+  enum class Along : uint8_t { rows, depth, lanes, none };
   // An operand as tiles read it: element (row, k, lane) lies at base + row * row_stride + k * depth_stride + lane * lane_stride.
-  // Rows count from 0 of the row index, k from the start of the depth block, lanes from the start of the panel.
+  // Rows count from 0 of the row index, k from the start of the depth block, lanes from the start of the panel. Along one of the three it may be in
+  // blocks: offset() then is to be asked, with k counted from 0 of the reduced index.
   struct Operand {
     LlvmValue base = nullptr;
     Buffer buffer;   // that it is part of
     int64_t row_stride = 0, depth_stride = 0, lane_stride = 0;
+    Along blocked = Along::none;
+    int64_t block = 1, block_stride = 0;
+    LlvmValue first_depth = nullptr;   // blocked along the depth: where the depth block starts
+    Values lane_offsets;               // blocked along lanes, unless blocks and panels begin together: of each vector of the panel
+    int64_t stride(Along along) const { return along == Along::rows ? row_stride : along == Along::depth ? depth_stride : lane_stride; }
   };
   // Some vectors of columns. `mask` is for the last of them; null if it is whole.
   struct Panel {
@@ -50,6 +57,7 @@ class ContractEmitter {
   Values products(const Panel&, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums, LlvmValue rounds = nullptr,
                   llvm::function_ref<void(LlvmValue)> between = nullptr);
   Values zero_sums(size_t count);
+  void prefetch_block(const Operand& a, LlvmValue row, LlvmValue k);
   void load_sums(Values&, const Panel&, LlvmValue at);
   void store_sums(const Values&, const Panel&, LlvmValue at);
   void finish_rows(const Panel&, LlvmValue first_row, LlvmValue count, LlvmValue sums_at);
@@ -71,6 +79,9 @@ class ContractEmitter {
 
   // ---- operands (contract_pack.cpp)
   Operand in_place(Side);
+  Operand in_place(Side, const Panel&, LlvmValue first_depth);
+  LlvmValue offset(const Operand&, Along, LlvmValue index);
+  LlvmValue offset(const Operand& operand, Along along, int64_t index) { return offset(operand, along, number(index)); }
   void pack_panel(const Panel&, LlvmValue first_depth, LlvmValue depth);
   void pack_by_elements(const Panel&, LlvmValue first_depth, LlvmValue begin, LlvmValue end);
   void pack_transposed(const Panel&, LlvmValue first_depth, LlvmValue depth);
@@ -83,6 +94,7 @@ class ContractEmitter {
 
   // ---- elements (contract_elements.cpp)
   void make_variables();
+  IndexVector result_place(size_t result);   // of the hero's element at axes_
   static void bind(Expression&, const Index& variable, LlvmValue, bool lanes);
   // A vector of an operand, along its last axis: lanes if `lane` is given, else the reduced index. Masked lanes are zero.
   LlvmValue operand_vector(Side, LlvmValue row, LlvmValue k, LlvmValue lane, LlvmValue mask);

@@ -31,24 +31,50 @@ ContractEmitter::Operand ContractEmitter::in_place(Side side) {
   const LinearAccess& access = side == Side::a ? *plan_.a_access : *plan_.b_access;
   auto index = operand_index(side, nullptr, nullptr, nullptr);
   Operand result;
+  result.block = access.block, result.block_stride = access.block_stride;
   size_t depth_axis = index.size() - 1 - (lane_last(side) ? 1 : 0);
   LlvmValue place = number(access.offset);
   for (size_t i = 0; i < index.size(); ++i) {
     int64_t stride = access.strides[i];
-    if (i > depth_axis) result.lane_stride = stride;
-    else if (i == depth_axis) result.depth_stride = stride;
-    else if (!index[i]) result.row_stride = stride;
+    bool loop_axis = i < depth_axis && index[i], blocked = access.blocked == static_cast<int>(i);
+    Along along = i > depth_axis ? Along::lanes : i == depth_axis ? Along::depth : Along::rows;
+    if (along == Along::lanes) result.lane_stride = stride;
+    else if (along == Along::depth) result.depth_stride = stride;
+    else if (!loop_axis) result.row_stride = stride;
+    else if (blocked) place = add(place, add(times(b_.CreateUDiv(index[i], number(access.block)), access.block_stride), times(b_.CreateURem(index[i], number(access.block)), stride)));
     else place = add(place, times(index[i], stride));
+    if (blocked && !loop_axis) result.blocked = along;
   }
   result.buffer = frame_.input(access.input);
   result.base = at(result.buffer.pointer, place);
   return result;
 }
 
+LlvmValue ContractEmitter::offset(const Operand& operand, Along along, LlvmValue index) {
+  if (operand.blocked != along) return times(index, operand.stride(along));
+  return add(times(b_.CreateUDiv(index, number(operand.block)), operand.block_stride), times(b_.CreateURem(index, number(operand.block)), operand.stride(along)));
+}
+
+// From the first lane of a panel and the first element of a block of the reduction on.
+ContractEmitter::Operand ContractEmitter::in_place(Side side, const Panel& panel, LlvmValue first_depth) {
+  Operand result = in_place(side);
+  if (result.blocked == Along::depth) result.first_depth = first_depth;
+  else result.base = at(result.base, times(first_depth, result.depth_stride));
+  if (!lane_last(side)) return result;
+  bool together = plan_.width % result.block == 0 || (plan_.panel() % result.block == 0 && !plan_.dynamic_lanes);
+  if (result.blocked == Along::lanes && !together) {
+    for (int v = 0; v < panel.vectors; ++v) result.lane_offsets.push_back(offset(result, Along::lanes, add(panel.lane, number(v * plan_.width))));
+  } else {
+    result.base = at(result.base, offset(result, Along::lanes, panel.lane));
+  }
+  return result;
+}
+
 void ContractEmitter::pack_panel(const Panel& panel, LlvmValue first_depth, LlvmValue depth) {
   if (plan_.b_access && panel.whole_lanes >= 0) {
     const auto& strides = plan_.b_access->strides;
-    if (strides[strides.size() - 2] == 1 && strides.back() != 1) return pack_transposed(panel, first_depth, depth);
+    bool lanes_blocked = plan_.b_access->blocked == static_cast<int>(strides.size()) - 1;
+    if (strides[strides.size() - 2] == 1 && strides.back() != 1 && !lanes_blocked) return pack_transposed(panel, first_depth, depth);
   }
   pack_by_elements(panel, first_depth, number(0), depth);
 }
@@ -126,12 +152,12 @@ Values ContractEmitter::transposed_block(const Buffer& from, LlvmValue place, in
 void ContractEmitter::pack_transposed(const Panel& panel, LlvmValue first_depth, LlvmValue depth) {
   int width = plan_.width, row_size = panel.vectors * width;
   Operand from = in_place(Side::b);
-  LlvmValue base = at(from.base, add(times(panel.lane, from.lane_stride), times(first_depth, from.depth_stride)));
+  LlvmValue base = at(from.base, times(panel.lane, from.lane_stride));
   LlvmValue to = scratch_at(plan_.b_offset);
   LlvmValue whole = b_.CreateAnd(depth, number(-width));
   auto block = [&](LlvmValue k, int64_t columns) {
     auto vector = [&](LlvmValue lane, int64_t rows) {
-      Values made = transposed_block(from.buffer, at(base, add(k, times(lane, from.lane_stride))), from.lane_stride, rows, columns);
+      Values made = transposed_block(from.buffer, at(base, add(offset(from, Along::depth, add(first_depth, k)), times(lane, from.lane_stride))), from.lane_stride, rows, columns);
       for (int64_t i = 0; i < columns; ++i) store(frame_.scratch, made[i], at(to, add(times(add(k, number(i)), row_size), lane)), vector_align_);
     };
     int64_t lanes = panel.whole_lanes / width * width;

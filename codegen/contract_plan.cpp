@@ -13,7 +13,8 @@
 namespace gradc::codegen {
 using namespace ir;
 
-std::optional<LinearAccess> linear_access(const Function& body, Value value) {
+std::optional<LinearAccess> linear_access(const Kernel& kernel, Value value) {
+  const Function& body = kernel.body;
   IndexSpace space;
   IndexVector at;
   std::vector<Atom> variables;
@@ -29,13 +30,24 @@ std::optional<LinearAccess> linear_access(const Function& body, Value value) {
     value = view.operands[0];
   }
   if (body[value].op != Op::input && body[value].op != Op::variable) return std::nullopt;
-  Index place = space.linear(at, body.type(value).shape);
+  bool buffer = body[value].op == Op::input;
+  Index place = space.place(at, body.type(value).shape, buffer ? kernel.argument_layout(argument_number(body[value])) : Layout());
   LinearAccess result{value, place.constant, std::vector<int64_t>(variables.size(), 0)};
   for (auto [atom, coefficient] : place.terms) {
-    auto axis = std::find(variables.begin(), variables.end(), atom);
+    const IndexSpace::Definition& d = space[atom];
+    bool part = d.kind != IndexSpace::Definition::Kind::variable;
+    if (part && (d.of.terms.size() != 1 || d.of.terms[0].second != 1 || d.of.constant != 0)) return std::nullopt;
+    auto axis = std::find(variables.begin(), variables.end(), part ? d.of.terms[0].first : atom);
     if (axis == variables.end()) return std::nullopt;
-    result.strides[axis - variables.begin()] = coefficient;
+    int number = static_cast<int>(axis - variables.begin());
+    if (!part || d.kind == IndexSpace::Definition::Kind::remainder) result.strides[number] = coefficient;
+    if (!part) continue;
+    if (result.blocked >= 0 && (result.blocked != number || result.block != d.by)) return std::nullopt;
+    result.blocked = number;
+    result.block = d.by;
+    if (d.kind == IndexSpace::Definition::Kind::quotient) result.block_stride = coefficient;
   }
+  if (result.block % 16 != 0 && result.blocked >= 0) return std::nullopt;   // vectors and unrolled steps stay within blocks
   return result;
 }
 
@@ -88,17 +100,17 @@ Roles read_roles(const Kernel& kernel) {
   return roles;
 }
 
-// The stride of one letter in an operand, if it is read linearly there.
-std::optional<int64_t> letter_stride(const Function& body, Value operand, const std::string& letters, char c) {
-  auto access = linear_access(body, operand);
+// The stride of one letter in an operand, if it is read linearly there (within blocks, if it is blocked).
+std::optional<int64_t> letter_stride(const Kernel& kernel, Value operand, const std::string& letters, char c) {
+  auto access = linear_access(kernel, operand);
   if (!access) return std::nullopt;
   return access->strides[letters.find(c)];
 }
 
 // Whether a letter that all have can run along the lanes: contiguous, or the same for all lanes, in both operands.
-bool batch_lanes_fit(const Function& body, const Roles& roles, char c) {
+bool batch_lanes_fit(const Kernel& kernel, const Roles& roles, char c) {
   for (auto [operand, letters] : {std::pair{roles.a, &roles.spec.a}, std::pair{roles.b, &roles.spec.b}}) {
-    auto stride = letter_stride(body, operand, *letters, c);
+    auto stride = letter_stride(kernel, operand, *letters, c);
     if (!stride || (*stride != 1 && *stride != 0)) return false;
   }
   return true;
@@ -106,7 +118,7 @@ bool batch_lanes_fit(const Function& body, const Roles& roles, char c) {
 
 // Decides the form and which operand is the lane operand (b). The form must not depend on the extent of a row index: a
 // sample alone and a sample in a batch are to give the same bits.
-ContractForm choose_form(const Function& body, Roles& roles, bool batch_lanes) {
+ContractForm choose_form(const Kernel& kernel, Roles& roles, bool batch_lanes) {
   auto free_of = [&](const std::string& mine, const std::string& other) {
     std::string letters;
     for (char c : roles.spec.result)
@@ -124,7 +136,7 @@ ContractForm choose_form(const Function& body, Roles& roles, bool batch_lanes) {
 
   std::string free_a = free_of(roles.spec.a, roles.spec.b), free_b = free_of(roles.spec.b, roles.spec.a);
   bool last_is_batch = !roles.result.empty() && roles.batch(roles.result.back());
-  if (batch_lanes && last_is_batch && roles.outer < roles.result.size() && batch_lanes_fit(body, roles, roles.result.back())) {
+  if (batch_lanes && last_is_batch && roles.outer < roles.result.size() && batch_lanes_fit(kernel, roles, roles.result.back())) {
     if (free_a.empty() || size_of(free_a) == 1) roles.swap();
     return ContractForm::batch_lanes;
   }
@@ -137,7 +149,7 @@ ContractForm choose_form(const Function& body, Roles& roles, bool batch_lanes) {
   if (size_of(free_a) == 1) {
     // A matrix by a vector: lanes along the rows unless the matrix lies with its reduced index in them.
     char last_reduced = roles.reduced.empty() ? '\0' : roles.reduced.back();
-    if (last_reduced && letter_stride(body, roles.b, roles.spec.b, last_reduced) == 1) return dot();
+    if (last_reduced && letter_stride(kernel, roles.b, roles.spec.b, last_reduced) == 1) return dot();
     return ContractForm::lanes;
   }
   if (!roles.only_b(roles.result.back())) roles.swap();
@@ -256,11 +268,16 @@ class Canonical {
     plan_.b = arrange(build_, copy(roles.b), roles.spec.b, b_axes, roles.extent);
     plan_.kernel.hero = build_.contract(a_names + "," + b_names + "->" + result_names, plan_.a, plan_.b);
     merged_[from.hero] = plan_.kernel.hero;
-    for (const Result& r : from_.results) plan_.kernel.body.results.push_back({r.name, merged(r.value), r.write});
+    for (const Result& r : from_.results) {
+      plan_.kernel.body.results.push_back({r.name, merged(r.value), r.write});
+      plan_.result_shapes.push_back(from_.type(r.value).shape);
+    }
     plan_.kernel.form = Form::contract;
     plan_.kernel.domain = shape_;
     plan_.kernel.units = from.units;
     plan_.kernel.in_place = from.in_place;
+    plan_.kernel.argument_layouts = from.argument_layouts;
+    plan_.kernel.result_layouts = from.result_layouts;
     plan_.kernel.outer = std::count_if(plan_.axes.begin(), plan_.axes.end(), [](const ContractAxis& axis) { return axis.outer; });
   }
 
@@ -333,7 +350,8 @@ double tile_cycles(int rows, int vectors, const Target& target) {
 }
 
 // The tile with the fewest cycles that fits the registers. `rows` is what calls compute: how many at once, and how often.
-Tile choose_tile(const std::vector<std::pair<int64_t, int64_t>>& rows, int64_t lane_vectors, int registers, const Target& target) {
+// `group`: heights above 1 are multiples of it.
+Tile choose_tile(const std::vector<std::pair<int64_t, int64_t>>& rows, int64_t lane_vectors, int registers, int group, const Target& target) {
   auto cycles = [&](const Tile& tile, int vectors) {
     double sum = 0;
     for (auto [count, times] : rows) {
@@ -346,9 +364,11 @@ Tile choose_tile(const std::vector<std::pair<int64_t, int64_t>>& rows, int64_t l
   double best_cycles = 0;
   for (int vectors = 1; vectors <= 8 && vectors <= lane_vectors; ++vectors)
     for (int height = 1; height <= 16 && height <= rows[0].first; ++height) {
+      if (height > 1 && height % group != 0) continue;
       // A single row's columns are read once: straight from memory, in no register.
       if (height * vectors + vectors + 1 > registers && !(height == 1 && vectors + 2 <= registers)) continue;
       for (int second = 1; second < std::max(height, 2); ++second) {
+        if (second > 1 && second % group != 0) continue;
         Tile tile{{height, second, 1}, vectors};
         double sum = static_cast<double>(lane_vectors / vectors) * cycles(tile, vectors);
         if (int rest = static_cast<int>(lane_vectors % vectors)) sum += cycles(tile, rest);
@@ -393,6 +413,10 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     plan.depth_block = std::min<int64_t>(up(plan.depth, plan.width * plan.vectors), up(4096, plan.width * plan.vectors));
     plan.row_block = plan.heights[0];
   } else {
+    // Rows of a call begin at multiples of the group, unless a call begins within a row index that is not a multiple of it.
+    int row_place = plan.row_axis < 0 ? -1 : static_cast<int>(std::count_if(plan.axes.begin(), plan.axes.begin() + plan.row_axis, [](const ContractAxis& axis) { return axis.in_a && axis.role != AxisRole::lanes; }));
+    bool rows_blocked = plan.a_access && row_place >= 0 && plan.a_access->blocked == row_place;
+    if (rows_blocked && plan.dynamic_rows && plan.kernel.units > plan.rows && plan.rows % ContractPlan::row_group != 0) plan.a_access.reset(), rows_blocked = false;
     int64_t granule = grain(plan.kernel.units);   // calls come in granules of units
     int64_t lane_vectors = ((plan.turned ? std::min(plan.lanes, granule) : plan.lanes) + plan.width - 1) / plan.width;
     int64_t rows = std::max<int64_t>(plan.dynamic_rows ? std::min(plan.rows, granule) : plan.rows, 1);
@@ -400,7 +424,7 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     if (plan.rows % rows) calls.push_back({plan.rows % rows, 1});
     plan.deferred = updates(plan) && plan.lanes % plan.width == 0 && target.registers >= 32;
     int registers = target.registers - 1 - (target.fma ? 0 : 1) - (plan.deferred ? deferred_registers : 0);
-    Tile tile = choose_tile(calls, plan.deferred ? 1 : lane_vectors, registers, target);
+    Tile tile = choose_tile(calls, plan.deferred ? 1 : lane_vectors, registers, rows_blocked ? ContractPlan::row_group : 1, target);
     plan.vectors = tile.vectors;
     plan.heights = tile.heights;
     bool partial = plan.lanes % plan.width != 0 || plan.dynamic_lanes;
@@ -474,12 +498,12 @@ ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
     ContractPlan plan;
     plan.turned = turned;
     Roles roles = read_roles(kernel);
-    plan.form = choose_form(kernel.body, roles, batch_lanes);
+    plan.form = choose_form(kernel, roles, batch_lanes);
     std::vector<Group> groups = group_axes(roles, plan.form);
     if (turned) turn(roles, groups);
     Canonical(kernel, plan).run(kernel, roles, groups);
-    plan.a_access = linear_access(plan.kernel.body, plan.a);
-    plan.b_access = linear_access(plan.kernel.body, plan.b);
+    plan.a_access = linear_access(plan.kernel, plan.a);
+    plan.b_access = linear_access(plan.kernel, plan.b);
     return plan;
   };
   ContractPlan plan = arrange_as(true);

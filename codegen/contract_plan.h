@@ -10,14 +10,17 @@
 namespace gradc::codegen {
 struct Target;
 
-/// An access without div, mod or guard: buffer element = offset + sum over axes of strides[axis] * index[axis].
+/// An access without guards: buffer element = offset + sum over axes of strides[axis] * index[axis]. One axis may be blocked: its part is
+/// index / block * block_stride + index % block * stride.
 struct LinearAccess {
   ir::Value input;                 // the input node that is read
   int64_t offset = 0;
   std::vector<int64_t> strides;    // one per axis of the value that is seen
+  int blocked = -1;                // that axis, or -1
+  int64_t block = 1, block_stride = 0;
 };
 /// How a value made of views of one input reads it; nothing if that is not linear or something is computed on the way.
-std::optional<LinearAccess> linear_access(const ir::Function&, ir::Value);
+std::optional<LinearAccess> linear_access(const ir::Kernel&, ir::Value);
 
 enum class ContractForm : uint8_t {
   lanes,         // lanes along an index of b: result[r, n..] += a[r, k] * b[k, n..]
@@ -41,6 +44,7 @@ struct ContractAxis {
 /// The result's axes are `axes`: the original ones in their order, neighbours merged, those of extent 1 left out.
 struct ContractPlan {
   ir::Kernel kernel;
+  std::vector<ir::Shape> result_shapes;              // as stored: axes not merged
   ContractForm form;
   std::vector<ContractAxis> axes;
   ir::Value a, b;                                    // operands of the hero in kernel.body
@@ -64,6 +68,8 @@ struct ContractPlan {
   bool prefetched = false;                           // what it overwrites is asked for a tile ahead
   // Scratch in bytes: packed b, packed a, accumulators, a block of them transposed, where the deferred ones belong.
   int64_t b_offset = 0, a_offset = 0, tile_offset = 0, turn_offset = 0, pending_offset = 0, scratch = 0;
+
+  static constexpr int row_group = 4;   // rows of a blocked operand that tiles read together: heights above 1 are multiples of it
 
   int panel() const { return vectors * width; }
   int result_lanes() const { return turned ? row_axis : lane_axis; }   // the axis along which results are computed

@@ -9,6 +9,7 @@
 namespace gradc::codegen {
 namespace {
 constexpr int64_t unroll = 4;   // of the reduction: more costs compile time and spills
+constexpr int row_group = ContractPlan::row_group;
 }
 
 LlvmValue ContractEmitter::multiply_add(LlvmValue x, LlvmValue y, LlvmValue sum) {
@@ -18,42 +19,94 @@ LlvmValue ContractEmitter::multiply_add(LlvmValue x, LlvmValue y, LlvmValue sum)
 
 Values ContractEmitter::zero_sums(size_t count) { return Values(count, llvm::Constant::getNullValue(vector_)); }
 
+// A weight that is read one block of the reduction after the other comes from far away, a few lines from each page: nobody sees that coming but us. Each
+// step fetches its share of the rows' lines in the next block.
+void ContractEmitter::prefetch_block(const Operand& a, LlvmValue row, LlvmValue k) {
+  if (a.blocked != Along::depth) return;
+  LlvmValue place = at(a.base, add(offset(a, Along::rows, row), times(add(b_.CreateUDiv(k, number(a.block)), number(1)), a.block_stride)));
+  place = at(place, times(b_.CreateURem(k, number(a.block)), a.row_stride));
+  for (int64_t r = 0; r < unroll; ++r)
+    b_.CreateIntrinsic(llvm::Intrinsic::prefetch, {b_.getPtrTy()}, {at(place, r * a.row_stride), b_.getInt32(0), b_.getInt32(3), b_.getInt32(1)});
+}
+
 Values ContractEmitter::products(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums, LlvmValue rounds,
                                  llvm::function_ref<void(LlvmValue)> between) {
   CHECK(sums.size() == static_cast<size_t>(height * panel.vectors));
-  auto lane_value = [&](const Operand& operand, LlvmValue base, int64_t element, int v) {
-    LlvmValue place = at(base, element + v * plan_.width * operand.lane_stride);
-    if (operand.lane_stride != 0) return load(operand.buffer, place, v == panel.vectors - 1 ? panel.mask : nullptr, bytes_);
+  // An operand's elements of this tile lie at constant distances from a few pointers, which move along the depth: one, or one for each group of rows
+  // or vector that blocks cut apart.
+  struct Pointers {
+    const Operand& of;
+    int rows, vectors;   // of a group
+    Values start;
+  };
+  auto pointers = [&](const Operand& operand, int rows) {
+    Pointers p{operand, operand.blocked == Along::rows ? row_group : rows, operand.lane_offsets.empty() ? panel.vectors : 1, {}};
+    for (int r = 0; r < rows; r += p.rows)
+      for (int v = 0; v < panel.vectors; v += p.vectors) {
+        LlvmValue start = at(operand.base, offset(operand, Along::rows, add(row, number(r))));
+        p.start.push_back(operand.lane_offsets.empty() ? start : at(start, operand.lane_offsets[v]));
+      }
+    return p;
+  };
+  Pointers of_a = pointers(a, height), of_b = pointers(b, 1);
+  // Those at reduced element k: they are carried from step to step, or follow from k.
+  auto carried = [](const Pointers& p) { return p.of.blocked != Along::depth; };
+  auto pointers_at = [&](const Pointers& p, LlvmValue k) {
+    Values now;
+    for (LlvmValue start : p.start) now.push_back(at(start, offset(p.of, Along::depth, add(p.of.first_depth, k))));
+    return now;
+  };
+  auto element = [&](const Pointers& p, const Values& now, int r, int v, int64_t k) -> LlvmValue {
+    LlvmValue start = now[r / p.rows * (panel.vectors / p.vectors) + v / p.vectors];
+    LlvmValue lanes = offset(p.of, Along::lanes, v % p.vectors * plan_.width);
+    LlvmValue place = at(start, add(lanes, number(r % p.rows * p.of.row_stride + k * p.of.depth_stride)));
+    if (p.of.lane_stride != 0) return load(p.of.buffer, place, v == panel.vectors - 1 ? panel.mask : nullptr, bytes_);
     auto* one = b_.CreateAlignedLoad(scalar_, place, llvm::Align(bytes_));
-    describe_access(one, operand.buffer);
+    describe_access(one, p.of.buffer);
     return splat(one);
   };
   // One reduced element, `k` after the pointers.
-  auto step = [&](int64_t k, LlvmValue a_at, LlvmValue b_at, Values& s) {
+  auto step = [&](int64_t k, const Values& a_now, const Values& b_now, Values& s) {
     Values columns;
-    for (int v = 0; v < panel.vectors; ++v) columns.push_back(lane_value(b, b_at, k * b.depth_stride, v));
+    for (int v = 0; v < panel.vectors; ++v) columns.push_back(element(of_b, b_now, 0, v, k));
     for (int r = 0; r < height; ++r) {
-      int64_t place = r * a.row_stride + k * a.depth_stride;
-      LlvmValue one = a.lane_stride == 0 ? lane_value(a, a_at, place, 0) : nullptr;
+      LlvmValue one = a.lane_stride == 0 ? element(of_a, a_now, r, 0, k) : nullptr;
       for (int v = 0; v < panel.vectors; ++v) {
         LlvmValue& sum = s[r * panel.vectors + v];
-        sum = multiply_add(one ? one : lane_value(a, a_at, place, v), columns[v], sum);
+        sum = multiply_add(one ? one : element(of_a, a_now, r, v, k), columns[v], sum);
       }
     }
   };
+  // State: the sums, then the carried pointers.
+  size_t count_of_sums = sums.size();
+  auto unpack = [&](const Values& state, LlvmValue k) {
+    auto next = state.begin() + static_cast<int64_t>(count_of_sums);
+    auto take = [&](const Pointers& p) {
+      if (!carried(p)) return pointers_at(p, k);
+      next += static_cast<int64_t>(p.start.size());
+      return Values(next - static_cast<int64_t>(p.start.size()), next);
+    };
+    Values a_now = take(of_a);
+    return std::pair{a_now, take(of_b)};
+  };
   auto several = [&](LlvmValue first, LlvmValue last, int64_t count, Values state, bool interleaved = false) {
-    return loop(first, last, count, std::move(state), [&](LlvmValue at_depth, Values inner) {
-      if (interleaved) between(b_.CreateUDiv(at_depth, number(count)));
-      llvm::Value *a_at = inner[0], *b_at = inner[1];
-      Values s(inner.begin() + 2, inner.end());
-      for (int64_t k = 0; k < count; ++k) step(k, a_at, b_at, s);
-      Values next = {at(a_at, count * a.depth_stride), at(b_at, count * b.depth_stride)};
-      next.insert(next.end(), s.begin(), s.end());
-      return next;
+    return loop(first, last, count, std::move(state), [&](LlvmValue k, Values inner) {
+      if (interleaved) between(b_.CreateUDiv(k, number(count)));
+      auto [a_now, b_now] = unpack(inner, k);
+      Values s(inner.begin(), inner.begin() + static_cast<int64_t>(count_of_sums));
+      for (int64_t i = 0; i < count; ++i) step(i, a_now, b_now, s);
+      if (plan_.turned && count == unroll) prefetch_block(a, row, k);
+      auto move = [&](const Pointers& p, const Values& now) {
+        if (carried(p))
+          for (LlvmValue pointer : now) s.push_back(at(pointer, count * p.of.depth_stride));
+      };
+      move(of_a, a_now), move(of_b, b_now);
+      return s;
     });
   };
-  Values state = {at(a.base, times(row, a.row_stride)), b.base};
-  state.insert(state.end(), sums.begin(), sums.end());
+  Values state = std::move(sums);
+  for (const Pointers* p : {&of_a, &of_b})
+    if (carried(*p)) state.insert(state.end(), p->start.begin(), p->start.end());
   if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(depth)) {
     int64_t count = known->getSExtValue(), whole = count / unroll * unroll;
     LlvmValue first = number(0);
@@ -62,14 +115,15 @@ Values ContractEmitter::products(const Panel& panel, int height, const Operand& 
       state = several(number(0), first, unroll, std::move(state), true);
     }
     state = several(first, number(whole), unroll, std::move(state));
-    Values s(state.begin() + 2, state.end());
-    for (int64_t k = 0; k < count - whole; ++k) step(k, state[0], state[1], s);
-    return s;
+    auto [a_now, b_now] = unpack(state, number(whole));
+    for (int64_t k = 0; k < count - whole; ++k) step(k, a_now, b_now, state);
+  } else {
+    LlvmValue whole = b_.CreateAnd(depth, number(-unroll));
+    state = several(number(0), whole, unroll, std::move(state));
+    state = several(whole, depth, 1, std::move(state));
   }
-  LlvmValue whole = b_.CreateAnd(depth, number(-unroll));
-  state = several(number(0), whole, unroll, std::move(state));
-  state = several(whole, depth, 1, std::move(state));
-  return Values(state.begin() + 2, state.end());
+  state.resize(count_of_sums);
+  return state;
 }
 
 void ContractEmitter::load_sums(Values& sums, const Panel& panel, LlvmValue place) {
@@ -181,9 +235,10 @@ void ContractEmitter::dot_tile(int height, LlvmValue row) {
   int64_t chunk = static_cast<int64_t>(parts) * width;
   Values sums = zero_sums(static_cast<size_t>(height * parts));
   auto part = [&](const Operand& a, const Operand& b, LlvmValue k, int p, LlvmValue mask, Values& s) {
-    LlvmValue y = load(b.buffer, at(b.base, add(k, number(p * width))), mask, bytes_);
+    k = add(k, number(p * width));
+    LlvmValue y = load(b.buffer, at(b.base, offset(b, Along::depth, k)), mask, bytes_);
     for (int r = 0; r < height; ++r) {
-      LlvmValue x = load(a.buffer, at(a.base, add(times(add(row, number(r)), a.row_stride), add(k, number(p * width)))), mask, bytes_);
+      LlvmValue x = load(a.buffer, at(a.base, add(offset(a, Along::rows, add(row, number(r))), offset(a, Along::depth, k))), mask, bytes_);
       s[r * parts + p] = multiply_add(x, y, s[r * parts + p]);
     }
   };

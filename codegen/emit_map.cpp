@@ -31,8 +31,11 @@ size_t loops_before_lanes(const ir::Kernel& kernel, const Target& target, IndexS
     Index outer = space.variable(ir::shape_size(shape) / extent), lane = space.variable(extent, lanes_for(kernel, target, extent));
     Index place = element(space.add(space.scale(outer, extent), lane));
     std::vector<Root> roots;
-    for (const ir::Result& result : kernel.body.results) roots.push_back({result.value, space.split(place, kernel.body.type(result.value).shape)});
-    if (contiguous_along(kernel.body, roots, space, variable_of(lane), {})) break;
+    for (size_t i = 0; i < kernel.body.results.size(); ++i) {
+      ir::Value value = kernel.body.results[i].value;
+      roots.push_back({value, space.split(place, kernel.body.type(value).shape), &kernel.result_layout(i)});
+    }
+    if (contiguous_along(kernel, roots, space, variable_of(lane), {})) break;
   }
   return loops;
 }

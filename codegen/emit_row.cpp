@@ -175,9 +175,9 @@ class RowEmitter {
       std::vector<Root> roots;
       for (const Sweep& sweep : plan_.sweeps) {
         for (ir::Value reduction : sweep.reductions) roots.push_back({body_[reduction].operands[0], operand_place(reduction, position)});
-        for (int r : sweep.results) roots.push_back({body_.results[r].value, full_place(body_.results[r].value, position)});
+        for (int r : sweep.results) roots.push_back({body_.results[r].value, full_place(body_.results[r].value, position), &kernel_.result_layout(r)});
       }
-      if (contiguous_along(body_, roots, space_, variable_of(lane), plan_.reductions)) break;
+      if (contiguous_along(kernel_, roots, space_, variable_of(lane), plan_.reductions)) break;
     }
     return merged;
   }

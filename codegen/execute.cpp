@@ -8,6 +8,7 @@
 #include "codegen/llvm_module.h"
 #include "ir/check.h"
 #include "runtime/image.h"
+#include "runtime/layout.h"
 
 namespace gradc::codegen {
 namespace {
@@ -24,7 +25,8 @@ Block block(size_t bytes) {
 }
 }  // namespace
 
-ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> calls, const ir::Bindings& bindings, const Target& target, int64_t grain) {
+ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> calls, const ir::Bindings& bindings, const Target& target, int64_t grain,
+                     const std::map<std::string, ir::Layout>& layouts) {
   ir::Module module;
   for (const ir::Node& node : function.nodes)
     if (node.op == ir::Op::variable && !module.variable(node.attrs.text(ir::Attr::name))) module.variables.push_back({node.attrs.text(ir::Attr::name), node.type, ir::VariableKind::state, false, {}});
@@ -33,7 +35,7 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
 
   program::ProgramT program;
   KernelTable kernels;
-  place_variables(module, program);
+  place_variables(module, program, layouts);
   plan_entry(module, function, std::move(calls), kernels, program);
   std::vector<Object> objects = compile(kernels, {target, 1, false, false});
   finish_program(kernels, objects, target, program);
@@ -49,7 +51,7 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
   };
   auto load = [&](const ir::Tensor& tensor, char* to) { std::memcpy(to, tensor.bytes().data(), tensor.bytes().size()); };
   for (const auto& v : program.variables)
-    if (auto it = bindings.find("@" + v->name); it != bindings.end()) load(it->second, variables.get() + v->offset);
+    if (auto it = bindings.find("@" + v->name); it != bindings.end()) runtime::arrange({v->layout}, v->type->shape, ir::element_bytes(it->second.type.element), it->second.bytes().data(), variables.get() + v->offset);
   for (const auto& port : entry.inputs) load(bindings.at(port->name), at(*port->place));
 
   for (const auto& phase : entry.phases)
@@ -72,7 +74,11 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
   for (const ir::Result& r : function.results) {
     if (!r.write) continue;
     for (const auto& v : program.variables)
-      if (v->name == r.name) store("@" + r.name, function.type(r.value), variables.get() + v->offset);
+      if (v->name == r.name) {
+        ir::Tensor tensor(function.type(r.value));
+        runtime::restore({v->layout}, v->type->shape, ir::element_bytes(tensor.type.element), variables.get() + v->offset, tensor.bytes().data());
+        results.emplace("@" + r.name, std::move(tensor));
+      }
   }
   for (const auto& port : entry.outputs) store(port->name, function.type(function.result(port->name)->value), at(*port->place));
   return results;

@@ -125,7 +125,7 @@ LlvmValue Expression::load(const Buffer& buffer, const IndexVector& at) {
   const ir::ElementType element = buffer.type.element;
   llvm::Type* type = memory_type(element, b.getContext());
   llvm::Align align(std::max<int64_t>(1, ir::element_bytes(element)));
-  Index position = space.linear(at, buffer.type.shape);
+  Index position = space.place(at, buffer.type.shape, buffer.layout);
   // Guards matter to a load only where it could leave the tensor. A scalar load then goes to element 0 instead.
   bool safe = inside(space, at, buffer.type.shape);
   Atom lane = lane_variable(position);
@@ -168,14 +168,14 @@ LlvmValue Expression::load(const Buffer& buffer, const IndexVector& at) {
 }
 
 void Expression::prefetch(const Buffer& buffer, const IndexVector& at) {
-  LlvmValue pointer = address(buffer, space.linear(at, buffer.type.shape));
+  LlvmValue pointer = address(buffer, space.place(at, buffer.type.shape, buffer.layout));
   b.CreateIntrinsic(llvm::Intrinsic::prefetch, {pointer->getType()}, {pointer, b.getInt32(1), b.getInt32(3), b.getInt32(1)});
 }
 
 void Expression::store(const Buffer& buffer, const IndexVector& at, LlvmValue value) {
   const ir::ElementType element = buffer.type.element;
   llvm::Align align(std::max<int64_t>(1, ir::element_bytes(element)));
-  Index position = space.linear(at, buffer.type.shape);
+  Index position = space.place(at, buffer.type.shape, buffer.layout);
   Atom lane = lane_variable(position);
   if (lane < 0) {
     CHECK(!value->getType()->isVectorTy(), "a vector stored in one place");

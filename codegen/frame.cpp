@@ -4,22 +4,12 @@
 #include <llvm/IR/Module.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "codegen/llvm_module.h"
 #include "ir/check.h"
 
 namespace gradc::codegen {
 namespace {
-// "a12" is 12.
-size_t input_number(const ir::Node& node) {
-  const std::string& name = node.attrs.text(ir::Attr::name);
-  size_t number = 0;
-  auto [end, error] = std::from_chars(name.data() + 1, name.data() + name.size(), number);
-  CHECK(name[0] == 'a' && error == std::errc(), "kernel input {}", name);
-  return number;
-}
-
 llvm::Function* declare(const std::string& symbol, llvm::Module& module, const Target& target) {
   auto& context = module.getContext();
   auto* pointer = llvm::PointerType::getUnqual(context);
@@ -46,11 +36,12 @@ Frame::Frame(const ir::Kernel& kernel, const std::string& symbol, llvm::Module& 
 
   for (const ir::Node& node : kernel.body.nodes)
     if (node.op == ir::Op::input) {
-      size_t number = input_number(node);
+      size_t number = ir::argument_number(node);
       if (inputs.size() <= number) inputs.resize(number + 1);
       inputs[number].type = node.type;
+      inputs[number].layout = kernel.argument_layout(number);
     }
-  for (const ir::Result& result : kernel.body.results) results.push_back({nullptr, kernel.body.type(result.value)});
+  for (size_t i = 0; i < kernel.body.results.size(); ++i) results.push_back({nullptr, kernel.body.type(kernel.body.results[i].value), kernel.result_layout(i)});
 
   auto& context = module.getContext();
   llvm::MDBuilder metadata(context);
@@ -78,7 +69,7 @@ Frame::Frame(const ir::Kernel& kernel, const std::string& symbol, llvm::Module& 
     else load_pointer(results[i], inputs.size() + i);
     results[i].scope = place >= 0 ? inputs[place].scope : new_scope(fmt::format("r{}", i));
   }
-  scratch = {function->getArg(3), {ir::ElementType::u8, {}}, new_scope("scratch"), nullptr, true};
+  scratch = {function->getArg(3), {ir::ElementType::u8, {}}, {}, new_scope("scratch"), nullptr, true};
 
   std::vector<Buffer*> all = {&scratch};
   for (Buffer& b : inputs) all.push_back(&b);
@@ -97,7 +88,7 @@ Frame::Frame(const ir::Kernel& kernel, const std::string& symbol, llvm::Module& 
   builder.SetInsertPoint(start);
 }
 
-const Buffer& Frame::input(ir::Value node) const { return inputs[input_number(kernel.body[node])]; }
+const Buffer& Frame::input(ir::Value node) const { return inputs[ir::argument_number(kernel.body[node])]; }
 
 Buffer Frame::scratch_at(int64_t offset, ir::Type type) {
   Buffer buffer = scratch;

@@ -14,10 +14,11 @@ namespace gradc::codegen {
 using LlvmValue = llvm::Value*;
 using LlvmBuilder = llvm::IRBuilder<>;
 
-/// Row-major memory of a tensor (or a part of scratch), with metadata that says what else it does not overlap.
+/// Memory of a tensor (or a part of scratch), with metadata that says what else it does not overlap.
 struct Buffer {
   LlvmValue pointer = nullptr;
   ir::Type type;
+  ir::Layout layout;
   llvm::MDNode* scope = nullptr;
   llvm::MDNode* others = nullptr;
   bool written = false;   // loads from buffers that nothing writes may move freely

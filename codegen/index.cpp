@@ -147,6 +147,13 @@ Index IndexSpace::linear(std::span<const Index> at, const ir::Shape& shape) {
   return position;
 }
 
+Index IndexSpace::place(std::span<const Index> at, const ir::Shape& shape, const ir::Layout& layout) {
+  if (layout.row_major()) return linear(at, shape);
+  Index position;
+  for (const ir::LayoutDigit& digit : layout.digits) position = add(scale(position, digit.extent), mod(div(at[digit.axis], digit.divisor), digit.extent));
+  return position;
+}
+
 IndexVector IndexSpace::split(const Index& position, const ir::Shape& shape) {
   IndexVector at(shape.size());
   Index rest = position;
@@ -176,6 +183,22 @@ bool IndexSpace::depends(const Index& e, Atom variable) const {
   return std::any_of(e.terms.begin(), e.terms.end(), [&](const auto& t) { return t.first == variable || depends(definitions_[t.first].of, variable); });
 }
 
+// A number that divides the expression wherever all variables are at the start of a block; 0 if it is 0 there.
+int64_t IndexSpace::multiple(const Index& e) const {
+  int64_t common = e.constant;
+  for (const auto& [atom, c] : e.terms) {
+    const Definition& d = definitions_[atom];
+    int64_t of_atom = d.by;
+    if (d.kind != Definition::Kind::variable) {
+      int64_t inner = multiple(d.of);
+      if (d.kind == Definition::Kind::remainder) of_atom = std::gcd(inner, d.by);
+      else of_atom = inner % d.by == 0 ? inner / d.by : 1;
+    }
+    common = std::gcd(common, c * of_atom);
+  }
+  return common;
+}
+
 std::optional<int64_t> IndexSpace::stride(const Index& e, Atom variable) const {
   int64_t total = 0;
   for (const auto& [atom, c] : e.terms) {
@@ -190,9 +213,9 @@ std::optional<int64_t> IndexSpace::stride(const Index& e, Atom variable) const {
     if (*inner == 0) continue;
     // Inside a block the inner sum grows by less than `block` from a multiple of `block` (plus a little); `by` is a multiple of it: no carry.
     int64_t block = *inner * definitions_[variable].by;
-    bool aligned = d.by % block == 0 && floor_mod(d.of.constant, block) < *inner;
-    for (const auto& [a, k] : d.of.terms)
-      if (a != variable) aligned = aligned && k % block == 0;
+    Index terms = d.of;
+    terms.constant = 0;
+    bool aligned = d.by % block == 0 && floor_mod(d.of.constant, block) < *inner && multiple(terms) % block == 0;
     if (!aligned) return std::nullopt;
     if (d.kind == Definition::Kind::remainder) total += c * *inner;
   }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ir/graph.h"
+#include "ir/layout.h"
 
 namespace gradc::codegen {
 
@@ -72,6 +73,8 @@ class IndexSpace {
   /// Row-major position of an element in a tensor of this shape, and back.
   Index linear(std::span<const Index>, const ir::Shape&);
   IndexVector split(const Index&, const ir::Shape&);
+  /// The place of an element in memory of this layout.
+  Index place(std::span<const Index>, const ir::Shape&, const ir::Layout&);
 
   Range range(const Index&) const;
   bool depends(const Index&, Atom) const;
@@ -86,6 +89,7 @@ class IndexSpace {
  private:
   Index divide(const Index&, int64_t by, bool remainder);
   Index atom(Definition);
+  int64_t multiple(const Index&) const;
   void merge_remainders(Index&);
   std::vector<Definition> definitions_;
 };

@@ -13,7 +13,7 @@ using ir::Op;
 // Walks what a root reads, without emitting anything.
 class Survey {
  public:
-  Survey(const ir::Function& body, IndexSpace& space, Atom variable, const std::vector<ir::Value>& known) : body_(body), space_(space), variable_(variable), known_(known) {}
+  Survey(const ir::Kernel& kernel, IndexSpace& space, Atom variable, const std::vector<ir::Value>& known) : kernel_(kernel), body_(kernel.body), space_(space), variable_(variable), known_(known) {}
 
   bool visit(ir::Value v, const IndexVector& at) {
     if (!seen_.insert({v.id, at}).second || std::find(known_.begin(), known_.end(), v) != known_.end()) return true;
@@ -37,11 +37,16 @@ class Survey {
       return visit(node.operands[0], from);
     }
     if (node.op == Op::constant || node.op == Op::iota) return true;
-    std::optional<int64_t> stride = space_.stride(space_.linear(at, node.type.shape), variable_);
+    bool buffer = node.op == Op::input;
+    return contiguous(at, node.type.shape, buffer ? kernel_.argument_layout(ir::argument_number(node)) : ir::Layout());
+  }
+  bool contiguous(const IndexVector& at, const ir::Shape& shape, const ir::Layout& layout) {
+    std::optional<int64_t> stride = space_.stride(space_.place(at, shape, layout), variable_);
     return stride == 0 || stride == 1;
   }
 
  private:
+  const ir::Kernel& kernel_;
   const ir::Function& body_;
   IndexSpace& space_;
   Atom variable_;
@@ -69,9 +74,12 @@ int unroll_for(const ir::Kernel& kernel, const Target& target) {
   return work * 4 <= room ? 4 : work * 2 <= room ? 2 : 1;
 }
 
-bool contiguous_along(const ir::Function& body, std::vector<Root> roots, IndexSpace& space, Atom variable, const std::vector<ir::Value>& known) {
-  Survey survey(body, space, variable, known);
-  return std::all_of(roots.begin(), roots.end(), [&](const Root& root) { return survey.visit(root.value, root.at); });
+bool contiguous_along(const ir::Kernel& kernel, std::vector<Root> roots, IndexSpace& space, Atom variable, const std::vector<ir::Value>& known) {
+  Survey survey(kernel, space, variable, known);
+  return std::all_of(roots.begin(), roots.end(), [&](const Root& root) {
+    if (root.stored && !root.stored->row_major() && !survey.contiguous(root.at, kernel.body.type(root.value).shape, *root.stored)) return false;
+    return survey.visit(root.value, root.at);
+  });
 }
 
 Nest::Nest(Expression& e, ir::Shape inner, size_t merged, int unroll) : e_(e), loops_(inner.begin(), inner.begin() + merged), unroll_(unroll) {

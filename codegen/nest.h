@@ -20,9 +20,10 @@ bool dear(ir::Op);
 struct Root {
   ir::Value value;
   IndexVector at;
+  const ir::Layout* stored = nullptr;   // of the result that is stored there as well, if one is
 };
-/// Whether all that the roots read lies contiguous or constant along the variable. Nodes in `known` are not looked into.
-bool contiguous_along(const ir::Function& body, std::vector<Root> roots, IndexSpace&, Atom variable, const std::vector<ir::Value>& known);
+/// Whether all that the roots read and what is stored lies contiguous or constant along the variable. Nodes in `known` are not looked into.
+bool contiguous_along(const ir::Kernel&, std::vector<Root> roots, IndexSpace&, Atom variable, const std::vector<ir::Value>& known);
 
 /// One vector of lanes: where its first lane is, flattened over the inner axes, and which lanes exist.
 struct Chunk {

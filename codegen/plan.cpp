@@ -27,6 +27,8 @@ namespace gradc::codegen {
 using namespace ir;
 
 namespace {
+uint64_t stored_bytes(const Type& type, const Layout& layout) { return stored_size(layout, type.shape) * element_bytes(type.element); }
+
 std::unique_ptr<program::TensorTypeT> schema_type(const Type& type) {
   auto t = std::make_unique<program::TensorTypeT>();
   t->element = static_cast<program::ElementType>(type.element);
@@ -117,7 +119,9 @@ struct Planner {
   program::ProgramT& program;
 
   std::vector<int> producer;                     // per value: the call that computes it, or -1
+  std::vector<Layout> layout;                    // per value
   std::map<std::string, uint64_t> variable_at;   // offsets
+  std::map<std::string, Layout> variable_layout;
   std::vector<std::set<int>> after;              // per call: calls that come before it
   std::vector<std::map<int, std::string>> apart; // per call: those of them that a barrier must separate from it, and why
   std::vector<int> phase, strand;                // per call
@@ -132,7 +136,10 @@ struct Planner {
   EntryNotes notes;
 
   EntryNotes run() {
-    for (const auto& v : program.variables) variable_at[v->name] = v->offset;
+    for (const auto& v : program.variables) {
+      variable_at[v->name] = v->offset;
+      for (const program::LayoutDigit& digit : v->layout) variable_layout[v->name].digits.push_back({digit.axis(), digit.divisor(), digit.extent()});
+    }
     place.resize(f.size());
     placed.resize(f.size());
     index();
@@ -146,8 +153,19 @@ struct Planner {
 
   void index() {
     producer.assign(f.size(), -1);
+    layout.resize(f.size());
     for (size_t c = 0; c < calls.size(); ++c)
-      for (Value v : calls[c].results) producer[v.id] = static_cast<int>(c);
+      for (size_t r = 0; r < calls[c].results.size(); ++r) {
+        producer[calls[c].results[r].id] = static_cast<int>(c);
+        layout[calls[c].results[r].id] = calls[c].kernel.result_layout(r);
+      }
+    for (const KernelCall& call : calls)
+      for (size_t a = 0; a < call.arguments.size(); ++a) {
+        Value v = call.arguments[a];
+        const Layout& read = call.kernel.argument_layout(a);
+        if (f[v].op == Op::variable) layout[v.id] = variable_layout[f[v].attrs.text(Attr::name)];
+        CHECK(layout[v.id] == read, "{} is stored as {} and read as {}", info(f[v].op).name, to_string(layout[v.id]), to_string(read));
+      }
     after.resize(calls.size());
     apart.resize(calls.size());
   }
@@ -211,6 +229,7 @@ struct Planner {
   // Orders all readers of the old value before the writer; false if that cannot be.
   bool overwrite(int writer, const std::string& name, Value value) {
     KernelCall& call = calls[writer];
+    if (layout[value.id] != variable_layout[name]) return false;
     std::vector<int> readers;
     for (size_t c = 0; c < calls.size(); ++c)
       if (static_cast<int>(c) != writer && reads_variable(calls[c], name)) {
@@ -241,6 +260,8 @@ struct Planner {
     const Type& type = f.type(value);
     Value in = copy.kernel.body.append({Op::input, type, {}, {{Attr::name, std::string("a0")}, {Attr::element, type.element}, {Attr::shape, type.shape}}, f[value].loc});
     copy.kernel.body.results.push_back({"r0", in, false});
+    copy.kernel.argument_layouts = {layout[value.id]};
+    copy.kernel.result_layouts = {variable_layout[name]};
     copy.arguments = {value};
     int self = static_cast<int>(calls.size());
     copies_to[self] = variable_at.at(name);
@@ -332,13 +353,14 @@ struct Planner {
       bool input = node.op == Op::input;
       if (!input && (producer[i] < 0 || placed[i])) continue;
       values.push_back(Value{i});
-      lifetimes.push_back({static_cast<uint64_t>(node.type.bytes()), input ? -1 : first[i], input ? std::max(last[i], 0) : last[i]});
+      lifetimes.push_back({stored_bytes(node.type, layout[i]), input ? -1 : first[i], input ? std::max(last[i], 0) : last[i]});
     }
     arena = plan_arena(lifetimes);
     for (size_t i = 0; i < values.size(); ++i) put(values[i], program::Space::arena, arena.offsets[i]);
   }
 
   std::unique_ptr<program::PortT> port(const std::string& name, Value v) const {
+    CHECK(layout[v.id].row_major(), "{} of {} is {}: callers know row-major buffers alone", name, f.name, to_string(layout[v.id]));
     auto p = std::make_unique<program::PortT>();
     p->name = name;
     p->type = schema_type(f.type(v));
@@ -468,7 +490,7 @@ uint32_t KernelTable::add(const Kernel& kernel) {
 
 std::string KernelTable::symbol(uint32_t index) const { return fmt::format("gradc_kernel_{:016x}", llvm::xxh3_64bits(texts_[index])); }
 
-void place_variables(const Module& module, program::ProgramT& program) {
+void place_variables(const Module& module, program::ProgramT& program, const std::map<std::string, Layout>& layouts) {
   uint64_t offset = 0;
   for (const Variable& v : module.variables) {
     auto out = std::make_unique<program::VariableT>();
@@ -478,7 +500,11 @@ void place_variables(const Module& module, program::ProgramT& program) {
     out->frozen = v.frozen;
     out->offset = offset;
     out->line = v.loc.known() ? module.describe(v.loc) : "";
-    offset += aligned(v.type.bytes());
+    auto layout = layouts.find(v.name);
+    bool given = layout != layouts.end();
+    if (given)
+      for (const LayoutDigit& digit : layout->second.digits) out->layout.push_back({digit.axis, digit.divisor, digit.extent});
+    offset += aligned(stored_bytes(v.type, given ? layout->second : Layout()));
     program.variables.push_back(std::move(out));
   }
   program.variables_bytes = offset;

@@ -24,8 +24,8 @@ class KernelTable {
   std::map<std::string, uint32_t> index_;
 };
 
-/// Gives every variable of the module its place in the variables block.
-void place_variables(const ir::Module&, program::ProgramT&);
+/// Gives every variable of the module its place in the variables block. `layouts`: of those that are not row-major.
+void place_variables(const ir::Module&, program::ProgramT&, const std::map<std::string, ir::Layout>& layouts = {});
 
 /// What a plan decided, for dumps: the runtime is told the outcome alone.
 struct EntryNotes {

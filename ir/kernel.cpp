@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <charconv>
+
+#include "ir/check.h"
 #include "ir/infer.h"
 #include "ir/text.h"
 
@@ -31,6 +34,36 @@ std::string hero_text(const Kernel& kernel) {
 }
 }  // namespace
 
+namespace {
+const Layout& layout_in(const std::vector<Layout>& list, size_t i) {
+  static const Layout row_major;
+  return i < list.size() ? list[i] : row_major;
+}
+
+// ", layouts a1 [j/16, i, j%16], r0 [j/16, i, j%16]"; nothing if all are row-major.
+std::string layouts_text(const Kernel& kernel) {
+  std::string text;
+  auto add = [&](char letter, const std::vector<Layout>& list) {
+    for (size_t i = 0; i < list.size(); ++i)
+      if (!list[i].row_major()) text += fmt::format("{}{}{} {}", text.empty() ? " layouts " : ", ", letter, i, to_string(list[i]));
+  };
+  add('a', kernel.argument_layouts);
+  add('r', kernel.result_layouts);
+  return text;
+}
+}  // namespace
+
+const Layout& Kernel::argument_layout(size_t i) const { return layout_in(argument_layouts, i); }
+const Layout& Kernel::result_layout(size_t i) const { return layout_in(result_layouts, i); }
+
+size_t argument_number(const Node& input) {
+  const std::string& name = input.attrs.text(Attr::name);
+  size_t number = 0;
+  auto [end, error] = std::from_chars(name.data() + 1, name.data() + name.size(), number);
+  CHECK(name[0] == 'a' && error == std::errc(), "kernel input {}", name);
+  return number;
+}
+
 std::string describe(const Kernel& kernel) {
   constexpr int shown = 6;
   std::string text = hero_text(kernel);
@@ -42,9 +75,9 @@ std::string describe(const Kernel& kernel) {
 }
 
 std::string key(const Kernel& kernel) {
-  std::string text = fmt::format("# {} domain {} outer {} units {}{} hero {} in_place [{}]\n", form_name(kernel.form), to_string(kernel.domain), kernel.outer, kernel.units,
+  std::string text = fmt::format("# {} domain {} outer {} units {}{} hero {} in_place [{}]{}\n", form_name(kernel.form), to_string(kernel.domain), kernel.outer, kernel.units,
                                  kernel.lane_block ? fmt::format(" of {} columns", kernel.lane_block) : "",
-                                 kernel.hero.valid() ? static_cast<int>(kernel.hero.id) : -1, fmt::join(kernel.in_place, ", "));
+                                 kernel.hero.valid() ? static_cast<int>(kernel.hero.id) : -1, fmt::join(kernel.in_place, ", "), layouts_text(kernel));
   return text + print(kernel.body, {.locations = false});
 }
 }  // namespace gradc::ir

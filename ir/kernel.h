@@ -2,12 +2,13 @@
 //
 // Its meaning is a small graph of its own (`body`): inputs a0, a1, ... are buffers, results r0, r1, ... are stored. So a
 // kernel prints, parses, verifies and evaluates like any graph, and two kernels with the same body and schedule are one.
-// All buffers are row-major in their logical shape.
+// How its buffers lie in memory is beside the body: each argument and result has a layout, row-major unless said otherwise.
 #pragma once
 #include <string>
 #include <vector>
 
 #include "ir/graph.h"
+#include "ir/layout.h"
 
 namespace gradc::ir {
 
@@ -40,9 +41,14 @@ struct Kernel {
                                 //   column: blocks of `column_block` columns of the flattened kept axes
   int64_t lane_block = 0;       // contract
   std::vector<int> in_place;    // per result: the input that shares its buffer, or -1. That input is read at the place that is written alone
+  // Layouts of buffers a0, a1, ... and r0, r1, ..., in the shapes of the body; row-major from where the lists end.
+  std::vector<Layout> argument_layouts, result_layouts;
+  const Layout& argument_layout(size_t) const;
+  const Layout& result_layout(size_t) const;
 
   static constexpr int64_t flat_block = 1024;
   static constexpr int64_t column_block = 64;
+  static constexpr int64_t unit_alignment = 8;   // every call begins at a multiple of that: where blocks of rows may be cut
 };
 
 /// A kernel and the values of a function that it reads and computes. Values that no call computes are inputs, variables
@@ -53,6 +59,9 @@ struct KernelCall {
   std::vector<Value> results;     // of body results r0, r1, ...
   std::vector<std::string> cuts = {};   // per argument: if another call computes it, why the two are not one kernel ("reduce_max reduces along a row, ...")
 };
+
+/// The number of an input of a body: "a12" is 12.
+size_t argument_number(const Node& input);
 
 /// "contract 128x256x784 + add + max": for profiles and dumps.
 std::string describe(const Kernel&);

@@ -44,7 +44,10 @@ std::vector<const Variable*> saved_variables(Model& model, const std::vector<con
 std::vector<char> copy_weights(Model& model) {
   std::vector<char> weights;
   for (const Variable& variable : model.variables)
-    if (variable.belongs_to_model()) weights.insert(weights.end(), variable.data, variable.data + variable.bytes);
+    if (variable.belongs_to_model()) {
+      weights.resize(weights.size() + variable.bytes);
+      variable.read(weights.data() + weights.size() - variable.bytes);
+    }
   return weights;
 }
 
@@ -52,7 +55,7 @@ void restore_weights(Model& model, const std::vector<char>& weights) {
   size_t at = 0;
   for (Variable& variable : model.variables) {
     if (!variable.belongs_to_model()) continue;
-    std::memcpy(variable.data, weights.data() + at, variable.bytes);
+    variable.write(weights.data() + at);
     at += variable.bytes;
   }
 }
@@ -62,6 +65,7 @@ Status save_checkpoint(const std::string& path, Model& model, const TrainState& 
   out.program = model.name();
   out.source = text(model.program()->source());
   std::vector<std::string_view> data;
+  std::vector<std::unique_ptr<char[]>> copies;
   uint64_t offset = 0;
   auto add = [&](std::vector<std::unique_ptr<checkpoint::TensorT>>& to, const Variable& variable, const char* bytes) {
     auto tensor = std::make_unique<checkpoint::TensorT>();
@@ -75,7 +79,7 @@ Status save_checkpoint(const std::string& path, Model& model, const TrainState& 
     data.push_back({zeros, padding(variable.bytes)});
     offset += variable.bytes + padding(variable.bytes);
   };
-  for (const Variable* variable : saved_variables(model, chosen)) add(out.tensors, *variable, variable->data);
+  for (const Variable* variable : saved_variables(model, chosen)) add(out.tensors, *variable, variable->elements(copies).data());
   if (!state.best.empty()) {
     const char* at = state.best.data();
     for (const Variable& variable : model.variables)
@@ -224,7 +228,7 @@ Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpos
     auto* step = in.steps()->Get(i);
     state.steps.push_back({text(step->name()), text(step->optimizer()), step->executions(), step->updates()});
   }
-  for (const Copy& copy : copies) std::memcpy(copy.to->data, copy.from, copy.to->bytes);
+  for (const Copy& copy : copies) copy.to->write(copy.from);
   // `best` is kept in the order of the variables, whatever the order in the file.
   for (const Variable& variable : model.variables)
     for (const Copy& copy : best)

@@ -328,7 +328,7 @@ gradc_status gradc_read(gradc_model* model, const char* name, void* data, uint64
     auto variable = find_tensor(model, name);
     if (!variable) return std::move(variable.error());
     if (!data || bytes != (*variable)->bytes) return Error{GRADC_INVALID, fmt::format("'{}' has {} bytes", name, (*variable)->bytes)};
-    std::memcpy(data, (*variable)->data, bytes);
+    (*variable)->read(data);
     return {};
   });
 }
@@ -338,7 +338,7 @@ gradc_status gradc_write(gradc_model* model, const char* name, const void* data,
     auto variable = find_tensor(model, name);
     if (!variable) return std::move(variable.error());
     if (!data || bytes != (*variable)->bytes) return Error{GRADC_INVALID, fmt::format("'{}' has {} bytes", name, (*variable)->bytes)};
-    std::memcpy((*variable)->data, data, bytes);
+    (*variable)->write(data);
     return {};
   });
 }

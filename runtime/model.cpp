@@ -80,8 +80,16 @@ Status Model::resolve(const gradc_image* image) {
   for (uint32_t i = 0; i < size(program_->variables()); ++i) {
     const program::Variable& from = *program_->variables()->Get(i);
     Variable variable{text(from.name()), to_type(from.type()), 0, variables_block_.data() + from.offset(), from.kind(), from.frozen(), text(from.line())};
-    variable.bytes = variable.type.bytes();
-    if (from.offset() + variable.bytes > variables_block_.size()) return damaged("a variable outside its block");
+    variable.bytes = variable.stored_bytes = variable.type.bytes();
+    if (auto* digits = from.layout()) {
+      for (auto* digit : *digits) {
+        bool sound = size_t(digit->axis()) < variable.type.shape.size() && digit->divisor() > 0 && digit->extent() > 0 && digit->extent() <= int64_t(variables_block_.size());
+        if (!sound) return damaged("a variable in an order that there is not");
+        variable.layout.digits.push_back(*digit);
+      }
+      variable.stored_bytes = size_t(variable.layout.stored_elements(variable.type.shape)) * info(variable.type.element).bytes;
+    }
+    if (from.offset() + variable.stored_bytes > variables_block_.size()) return damaged("a variable outside its block");
     variables.push_back(std::move(variable));
   }
   add_hypers(hypers, program_->config(), nullptr);
@@ -203,6 +211,13 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
   return {};
 }
 
+std::string_view Variable::elements(std::vector<std::unique_ptr<char[]>>& copies) const {
+  if (layout.row_major()) return {data, bytes};
+  copies.push_back(std::make_unique<char[]>(bytes));
+  read(copies.back().get());
+  return {copies.back().get(), bytes};
+}
+
 double estimate(double flops, double bytes) { return std::max(flops / 4e10, bytes / 2e10); }
 
 const Port* Entry::input(std::string_view port) const {
@@ -251,8 +266,9 @@ bool Model::run(Entry& entry) {
 }
 
 std::string Model::explain_not_finite(Entry& entry, const std::function<void()>& refill) {
+  std::vector<std::unique_ptr<char[]>> copies;
   for (const Variable& variable : variables)
-    if (variable.belongs_to_model() && !all_finite(variable.type.element, variable.data, variable.type.elements()))
+    if (variable.belongs_to_model() && !all_finite(variable.type.element, variable.elements(copies).data(), variable.type.elements()))
       return fmt::format("{} ({}) already holds a value that is not finite, from an earlier update: a lower learning rate or clipping may help",
                          variable.name, variable.line);
   refill();

@@ -5,10 +5,12 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/entry.h"
 #include "runtime/error.h"
+#include "runtime/layout.h"
 #include "runtime/memory.h"
 #include "runtime/step.h"
 #include "runtime/team.h"
@@ -24,11 +26,19 @@ struct Scalars {
 struct Variable {
   std::string name;
   Type type;
-  size_t bytes;
-  char* data;
+  size_t bytes;          // in row-major order, as files and callers see it
+  char* data;            // as kernels see it
   program::VariableKind kind;
   bool frozen;
   std::string line;
+  Layout layout;
+  size_t stored_bytes;   // of data
+
+  /// Copies `bytes` bytes of row-major elements in and out.
+  void write(const void* from) { arrange(layout, type.shape, info(type.element).bytes, from, data); }
+  void read(void* to) const { restore(layout, type.shape, info(type.element).bytes, data, to); }
+  /// Its elements in row-major order: where they are, or a copy that goes to `copies`.
+  std::string_view elements(std::vector<std::unique_ptr<char[]>>& copies) const;
   /// Part of what the model is, as opposed to how it is trained.
   bool belongs_to_model() const { return kind == program::VariableKind::parameter || kind == program::VariableKind::state; }
 };

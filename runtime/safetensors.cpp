@@ -15,12 +15,13 @@ Status save_weights(const std::string& path, Model& model) {
   JsonObject header;
   header.raw("__metadata__", JsonObject().add("format", "pt").text());   // no name: equal weights are equal files
   std::vector<std::string_view> pieces = {{}, {}};
+  std::vector<std::unique_ptr<char[]>> copies;
   uint64_t offset = 0;
   for (const Variable& variable : model.variables) {
     if (!variable.belongs_to_model()) continue;
     header.raw(variable.name, fmt::format(R"({{"dtype": "{}", "shape": [{}], "data_offsets": [{}, {}]}})", element_codes[size_t(variable.type.element)],
                                           fmt::join(variable.type.shape, ", "), offset, offset + variable.bytes));
-    pieces.push_back({variable.data, variable.bytes});
+    pieces.push_back(variable.elements(copies));
     offset += variable.bytes;
   }
   std::string text = header.text();
@@ -98,12 +99,14 @@ Status load_weights(const std::string& path, Model& model) {
   }
   for (const Found& each : found) {
     if (each.element == each.variable->type.element) {
-      std::memcpy(each.variable->data, each.data, each.variable->bytes);
+      each.variable->write(each.data);
       continue;
     }
     size_t from = info(each.element).bytes, to = info(each.variable->type.element).bytes;
+    std::vector<char> elements(each.variable->bytes);
     for (int64_t i = 0; i < each.variable->type.elements(); ++i)
-      write_number(each.variable->type.element, each.variable->data + size_t(i) * to, read_number(each.element, each.data + size_t(i) * from));
+      write_number(each.variable->type.element, elements.data() + size_t(i) * to, read_number(each.element, each.data + size_t(i) * from));
+    each.variable->write(elements.data());
   }
   return {};
 }

@@ -57,7 +57,7 @@ static double number(const Port& port) { return read_number(port.type.element, p
 
 static void clear_accumulators(Model& model) {
   for (Variable& variable : model.variables)
-    if (variable.kind == program::VariableKind::accumulator) std::memset(variable.data, 0, variable.bytes);
+    if (variable.kind == program::VariableKind::accumulator) std::memset(variable.data, 0, variable.stored_bytes);
 }
 
 Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, RowSource& source, int64_t base, int64_t rows) {

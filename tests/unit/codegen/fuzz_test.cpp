@@ -1,6 +1,6 @@
 // Random graphs through fusion, the plan and every emitter: a function's entry is run from its plan as the runtime would, phase by phase,
 // but with granules in random order, and compared with the reference evaluation of the function. So buffers that share memory,
-// writes in place and granules that are not independent show as wrong values.
+// writes in place and granules that are not independent show as wrong values. Then again with values and variables in random layouts: the same bits.
 //
 // GRADC_FUZZ=first:last codegen_tests "[longfuzz]" runs the seeds of a range.
 #include <catch2/catch.hpp>
@@ -20,6 +20,7 @@
 #include "kernel_harness.h"
 #include "passes/fusion.h"
 #include "passes/pass.h"
+#include "runtime/layout.h"
 
 using namespace gradc;
 using namespace gradc::codegen;
@@ -64,13 +65,39 @@ std::string describe(const program::EntryT& entry, const KernelTable& table) {
   return text;
 }
 
-ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bindings& at, std::mt19937& random, std::string& plan) {
+// Gives values and variables random layouts; callers' buffers stay row-major.
+std::map<std::string, ir::Layout> random_layouts(const ir::Function& f, std::vector<ir::KernelCall>& calls, std::mt19937& random) {
+  auto pick = [&](const ir::Type& type) {
+    if (type.rank() == 0 || random() % 3 == 0) return ir::Layout();
+    return ir::blocked(type.shape, random() % 4 ? type.rank() - 1 : static_cast<int64_t>(random() % type.rank()), 16);
+  };
+  std::map<std::string, ir::Layout> variables;
+  std::vector<ir::Layout> layouts(f.size());
+  for (const ir::KernelCall& call : calls)
+    for (ir::Value v : call.results) layouts[v.id] = pick(f.type(v));
+  for (const ir::Result& r : f.results)
+    if (!r.write && f[r.value].op == ir::Op::variable) variables[f[r.value].attrs.text(ir::Attr::name)] = {};
+  for (const ir::Result& r : f.results) {
+    if (r.write) variables.try_emplace(r.name, random() % 2 ? layouts[r.value.id] : pick(f.type(r.value)));
+    else layouts[r.value.id] = {};
+  }
+  for (uint32_t i = 0; i < f.size(); ++i)
+    if (f.nodes[i].op == ir::Op::variable) layouts[i] = variables.try_emplace(f.nodes[i].attrs.text(ir::Attr::name), pick(f.nodes[i].type)).first->second;
+  for (ir::KernelCall& call : calls) {
+    for (ir::Value v : call.arguments) call.kernel.argument_layouts.push_back(layouts[v.id]);
+    for (ir::Value v : call.results) call.kernel.result_layouts.push_back(layouts[v.id]);
+  }
+  return variables;
+}
+
+ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bindings& at, std::mt19937& random, std::string& plan, bool laid_out = false) {
   ir::Function f = m.functions[0];
   KernelTable table;
   program::ProgramT program;
-  place_variables(m, program);
   passes::prepare_for_fusion(f);
-  plan_entry(m, f, passes::fuse(f), table, program);
+  std::vector<ir::KernelCall> calls = passes::fuse(f);
+  place_variables(m, program, laid_out ? random_layouts(f, calls, random) : std::map<std::string, ir::Layout>());
+  plan_entry(m, f, std::move(calls), table, program);
   const program::EntryT& entry = *program.entries.back();
 
   plan = describe(entry, table);
@@ -94,7 +121,8 @@ ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bind
     return block.data + p.offset();
   };
   for (const auto& v : program.variables)
-    if (auto value = at.find("@" + v->name); value != at.end()) std::memcpy(variables.data + v->offset, value->second.bytes().data(), value->second.bytes().size());
+    if (auto value = at.find("@" + v->name); value != at.end())
+      runtime::arrange({v->layout}, v->type->shape, ir::element_bytes(value->second.type.element), value->second.bytes().data(), variables.data + v->offset);
   for (const auto& port : entry.inputs) {
     const ir::Tensor& value = at.at(port->name);
     std::memcpy(place(*port->place), value.bytes().data(), value.bytes().size());
@@ -113,16 +141,16 @@ ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bind
       }
   }
   ir::Bindings results;
-  auto take = [&](const std::string& name, const ir::Type& type, const char* from) {
+  auto take = [&](const std::string& name, const ir::Type& type, const char* from, const runtime::Layout& layout = {}) {
     ir::Tensor t(type);
-    std::memcpy(t.bytes().data(), from, t.bytes().size());
+    runtime::restore(layout, type.shape, ir::element_bytes(type.element), from, t.bytes().data());
     results.emplace(name, std::move(t));
   };
   for (const ir::Result& r : m.functions[0].results) {
     const ir::Type& type = m.functions[0].type(r.value);
     if (r.write) {
       for (const auto& v : program.variables)
-        if (v->name == r.name) take("@" + r.name, type, variables.data + v->offset);
+        if (v->name == r.name) take("@" + r.name, type, variables.data + v->offset, {v->layout});
     } else {
       for (const auto& port : entry.outputs)
         if (port->name == r.name) take(r.name, type, place(*port->place));
@@ -151,7 +179,13 @@ std::string wrong(uint64_t seed) {
   ir::Bindings at = ir::random_bindings(g.function, seed);
   INFO("seed " << seed);
   std::string plan;
-  std::string off = ir::difference(ir::evaluate(g.function, at), run_entry(module_of(f), target, at, random, plan), g.tolerance);
+  ir::Bindings results = run_entry(module_of(f), target, at, random, plan);
+  std::string off = ir::difference(ir::evaluate(g.function, at), results, g.tolerance);
+  if (off.empty()) {
+    // Where elements lie changes no bit.
+    ir::Bindings laid_out = run_entry(module_of(f), target, at, random, plan, true);
+    if (off = ir::difference(results, laid_out, {}); !off.empty()) off = "with layouts: " + off;
+  }
   return off.empty() ? "" : fmt::format("seed {} on {}: {}\n{}{}", seed, target.name, off, ir::print(f), guilty_kernels(f) + plan);
 }
 }  // namespace

@@ -5,13 +5,17 @@
 
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "codegen/emit.h"
+#include "ir/check.h"
 #include "ir/evaluate.h"
 #include "ir/text.h"
 
 namespace gradc::codegen::test {
 namespace {
+constexpr char untouched = 0x5a;
+
 class Buffer {
  public:
   explicit Buffer(size_t size) {
@@ -20,7 +24,7 @@ class Buffer {
     base_ = static_cast<char*>(mmap(nullptr, pages_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     mprotect(base_ + pages_ - 4096, 4096, PROT_NONE);
     data = base_ + pages_ - 4096 - size;
-    std::memset(base_, 0x5a, pages_ - 4096);
+    std::memset(base_, untouched, pages_ - 4096);
   }
   Buffer(Buffer&& other) noexcept : data(other.data), base_(other.base_), pages_(other.pages_) { other.base_ = nullptr; }
   ~Buffer() {
@@ -39,6 +43,17 @@ LlvmModule build(const ir::Kernel& kernel, const Target& target) {
   optimize(*module, target);
   return module;
 }
+
+// Calls visit(logical, place) for every element.
+void for_elements(const ir::Type& type, const ir::Layout& layout, const std::function<void(int64_t, int64_t)>& visit) {
+  std::vector<int64_t> index(type.shape.size());
+  for (int64_t i = 0; i < type.size(); ++i) {
+    int64_t rest = i;
+    for (size_t axis = index.size(); axis-- > 0; rest /= type.shape[axis]) index[axis] = rest % type.shape[axis];
+    visit(i, ir::place(layout, type.shape, index));
+  }
+}
+size_t stored_bytes(const ir::Type& type, const ir::Layout& layout) { return ir::stored_size(layout, type.shape) * ir::element_bytes(type.element); }
 
 // How far results may be off: f32 sums are taken in f64 by the reference.
 double tolerance(ir::ElementType element) {
@@ -67,9 +82,12 @@ Compiled::Compiled(const ir::Kernel& kernel, const Target& target) : kernel_(ker
 std::vector<ir::Tensor> Compiled::run(const std::vector<ir::Tensor>& inputs, std::vector<int64_t> cuts) const {
   std::vector<Buffer> buffers;
   std::vector<char*> args;
-  for (const ir::Tensor& input : inputs) {
-    buffers.emplace_back(input.bytes().size());
-    std::memcpy(buffers.back().data, input.bytes().data(), input.bytes().size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const ir::Tensor& input = inputs[i];
+    const ir::Layout& layout = kernel_.argument_layout(i);
+    size_t bytes = ir::element_bytes(input.type.element);
+    buffers.emplace_back(stored_bytes(input.type, layout));
+    for_elements(input.type, layout, [&](int64_t from, int64_t to) { std::memcpy(buffers.back().data + to * bytes, input.bytes().data() + from * bytes, bytes); });
     args.push_back(buffers.back().data);
   }
   const auto& outputs = kernel_.body.results;
@@ -77,7 +95,7 @@ std::vector<ir::Tensor> Compiled::run(const std::vector<ir::Tensor>& inputs, std
     if (!kernel_.in_place.empty() && kernel_.in_place[r] >= 0) {
       args.push_back(args[kernel_.in_place[r]]);
     } else {
-      buffers.emplace_back(kernel_.body.type(outputs[r].value).bytes());
+      buffers.emplace_back(stored_bytes(kernel_.body.type(outputs[r].value), kernel_.result_layout(r)));
       args.push_back(buffers.back().data);
     }
   }
@@ -92,7 +110,15 @@ std::vector<ir::Tensor> Compiled::run(const std::vector<ir::Tensor>& inputs, std
   std::vector<ir::Tensor> results;
   for (size_t r = 0; r < outputs.size(); ++r) {
     results.emplace_back(kernel_.body.type(outputs[r].value));
-    std::memcpy(results.back().bytes().data(), args[inputs.size() + r], results.back().bytes().size());
+    ir::Tensor& result = results.back();
+    const ir::Layout& layout = kernel_.result_layout(r);
+    size_t bytes = ir::element_bytes(result.type.element);
+    std::vector<bool> written(stored_bytes(result.type, layout), false);
+    for_elements(result.type, layout, [&](int64_t to, int64_t from) {
+      std::memcpy(result.bytes().data() + to * bytes, args[inputs.size() + r] + from * bytes, bytes);
+      for (size_t i = 0; i < bytes; ++i) written[from * bytes + i] = true;
+    });
+    for (size_t i = 0; i < written.size(); ++i) CHECK(written[i] || args[inputs.size() + r][i] == untouched, "padding of result {} at byte {} was written", r, i);
   }
   return results;
 }
