@@ -51,7 +51,7 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
   };
   auto load = [&](const ir::Tensor& tensor, char* to) { std::memcpy(to, tensor.bytes().data(), tensor.bytes().size()); };
   for (const auto& v : program.variables)
-    if (auto it = bindings.find("@" + v->name); it != bindings.end()) runtime::arrange({v->layout}, v->type->shape, ir::element_bytes(it->second.type.element), it->second.bytes().data(), variables.get() + v->offset);
+    if (auto it = bindings.find("@" + v->name); it != bindings.end()) runtime::arrange({v->type->layout}, v->type->shape, ir::element_bytes(it->second.type.element), it->second.bytes().data(), variables.get() + v->offset);
   for (const auto& port : entry.inputs) load(bindings.at(port->name), at(*port->place));
 
   for (const auto& phase : entry.phases)
@@ -76,7 +76,7 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
     for (const auto& v : program.variables)
       if (v->name == r.name) {
         ir::Tensor tensor(function.type(r.value));
-        runtime::restore({v->layout}, v->type->shape, ir::element_bytes(tensor.type.element), variables.get() + v->offset, tensor.bytes().data());
+        runtime::restore({v->type->layout}, v->type->shape, ir::element_bytes(tensor.type.element), variables.get() + v->offset, tensor.bytes().data());
         results.emplace("@" + r.name, std::move(tensor));
       }
   }

@@ -29,10 +29,11 @@ using namespace ir;
 namespace {
 uint64_t stored_bytes(const Type& type, const Layout& layout) { return stored_size(layout, type.shape) * element_bytes(type.element); }
 
-std::unique_ptr<program::TensorTypeT> schema_type(const Type& type) {
+std::unique_ptr<program::TensorTypeT> schema_type(const Type& type, const Layout& layout = {}) {
   auto t = std::make_unique<program::TensorTypeT>();
   t->element = static_cast<program::ElementType>(type.element);
   t->shape = type.shape;
+  for (const LayoutDigit& digit : layout.digits) t->layout.push_back({digit.axis, digit.divisor, digit.extent});
   return t;
 }
 
@@ -138,7 +139,7 @@ struct Planner {
   EntryNotes run() {
     for (const auto& v : program.variables) {
       variable_at[v->name] = v->offset;
-      for (const program::LayoutDigit& digit : v->layout) variable_layout[v->name].digits.push_back({digit.axis(), digit.divisor(), digit.extent()});
+      for (const program::LayoutDigit& digit : v->type->layout) variable_layout[v->name].digits.push_back({digit.axis(), digit.divisor(), digit.extent()});
     }
     place.resize(f.size());
     placed.resize(f.size());
@@ -164,7 +165,7 @@ struct Planner {
         Value v = call.arguments[a];
         const Layout& read = call.kernel.argument_layout(a);
         if (f[v].op == Op::variable) layout[v.id] = variable_layout[f[v].attrs.text(Attr::name)];
-        CHECK(layout[v.id] == read, "{} is stored as {} and read as {}", info(f[v].op).name, to_string(layout[v.id]), to_string(read));
+        CHECK(layout[v.id] == read, "{} is stored as {} and read as {}", info(f[v].op).name, to_string(layout[v.id], f.type(v).shape), to_string(read, f.type(v).shape));
       }
     after.resize(calls.size());
     apart.resize(calls.size());
@@ -360,7 +361,7 @@ struct Planner {
   }
 
   std::unique_ptr<program::PortT> port(const std::string& name, Value v) const {
-    CHECK(layout[v.id].row_major(), "{} of {} is {}: callers know row-major buffers alone", name, f.name, to_string(layout[v.id]));
+    CHECK(layout[v.id].row_major(), "{} of {} is {}: callers know row-major buffers alone", name, f.name, to_string(layout[v.id], f.type(v).shape));
     auto p = std::make_unique<program::PortT>();
     p->name = name;
     p->type = schema_type(f.type(v));
@@ -375,12 +376,12 @@ struct Planner {
     for (Value v : call.arguments) out->args.push_back(place[v.id]), out->bytes += static_cast<double>(f.type(v).bytes());
     for (Value v : call.results) {
       out->args.push_back(place[v.id]);
-      out->output_types.push_back(schema_type(f.type(v)));
+      out->output_types.push_back(schema_type(f.type(v), layout[v.id]));
       out->bytes += static_cast<double>(f.type(v).bytes());
     }
     if (auto copy = copies_to.find(c); copy != copies_to.end()) {
       out->args.push_back(program::Place(program::Space::variables, copy->second));
-      out->output_types.push_back(schema_type(f.type(call.arguments[0])));
+      out->output_types.push_back(schema_type(f.type(call.arguments[0]), call.kernel.result_layout(0)));
     }
     out->outputs = static_cast<uint32_t>(out->output_types.size());
     out->units = call.kernel.units;
@@ -495,16 +496,14 @@ void place_variables(const Module& module, program::ProgramT& program, const std
   for (const Variable& v : module.variables) {
     auto out = std::make_unique<program::VariableT>();
     out->name = v.name;
-    out->type = schema_type(v.type);
+    auto found = layouts.find(v.name);
+    Layout layout = found == layouts.end() ? Layout() : found->second;
+    out->type = schema_type(v.type, layout);
     out->kind = static_cast<program::VariableKind>(v.kind);
     out->frozen = v.frozen;
     out->offset = offset;
     out->line = v.loc.known() ? module.describe(v.loc) : "";
-    auto layout = layouts.find(v.name);
-    bool given = layout != layouts.end();
-    if (given)
-      for (const LayoutDigit& digit : layout->second.digits) out->layout.push_back({digit.axis, digit.divisor, digit.extent});
-    offset += aligned(stored_bytes(v.type, given ? layout->second : Layout()));
+    offset += aligned(stored_bytes(v.type, layout));
     program.variables.push_back(std::move(out));
   }
   program.variables_bytes = offset;

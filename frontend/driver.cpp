@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "codegen/compile.h"
+#include "codegen/layout.h"
 #include "codegen/link.h"
 #include "codegen/llvm_module.h"
 #include "frontend/ast_dump.h"
@@ -111,14 +112,16 @@ struct Driver::State {
 
   void plan() {
     auto& image = program->image;
-    codegen::place_variables(optimized, image);
     for (const ir::Function& function : optimized.functions) {
       ir::Function prepared = function;
       passes::prepare_for_fusion(prepared);
       std::vector<ir::KernelCall> calls = passes::fuse(prepared);
-      codegen::EntryNotes notes = codegen::plan_entry(optimized, prepared, calls, kernels, image);
-      fused.push_back({std::move(prepared), std::move(calls), std::move(notes)});
+      fused.push_back({std::move(prepared), std::move(calls), {}});
     }
+    std::vector<codegen::FusedEntry> entries;
+    for (auto& f : fused) entries.push_back({&f.function, &f.calls});
+    codegen::place_variables(optimized, image, codegen::choose_layouts(entries, target));
+    for (auto& f : fused) f.notes = codegen::plan_entry(optimized, f.function, f.calls, kernels, image);
   }
 
   bool fail(DiagnosticId id, const std::string& message) {

@@ -43,12 +43,12 @@ const Layout& layout_in(const std::vector<Layout>& list, size_t i) {
 // ", layouts a1 [j/16, i, j%16], r0 [j/16, i, j%16]"; nothing if all are row-major.
 std::string layouts_text(const Kernel& kernel) {
   std::string text;
-  auto add = [&](char letter, const std::vector<Layout>& list) {
-    for (size_t i = 0; i < list.size(); ++i)
-      if (!list[i].row_major()) text += fmt::format("{}{}{} {}", text.empty() ? " layouts " : ", ", letter, i, to_string(list[i]));
+  auto add = [&](char letter, size_t i, const Layout& layout, Value v) {
+    if (!layout.row_major()) text += fmt::format("{}{}{} {}", text.empty() ? " layouts " : ", ", letter, i, to_string(layout, kernel.body.type(v).shape));
   };
-  add('a', kernel.argument_layouts);
-  add('r', kernel.result_layouts);
+  for (uint32_t i = 0; i < kernel.body.size(); ++i)
+    if (kernel.body.nodes[i].op == Op::input) add('a', argument_number(kernel.body.nodes[i]), kernel.argument_layout(argument_number(kernel.body.nodes[i])), Value{i});
+  for (size_t i = 0; i < kernel.body.results.size(); ++i) add('r', i, kernel.result_layout(i), kernel.body.results[i].value);
   return text;
 }
 }  // namespace

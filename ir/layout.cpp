@@ -21,6 +21,15 @@ Layout blocked(const Shape& shape, int64_t axis, int64_t block) {
   return layout;
 }
 
+Layout pitched(const Shape& shape, int64_t pitch) {
+  CHECK(!shape.empty() && pitch >= shape.back(), "rows of {} every {}", to_string(shape), pitch);
+  Layout layout;
+  if (pitch == shape.back()) return layout;
+  for (size_t i = 0; i < shape.size(); ++i) layout.digits.push_back({static_cast<int64_t>(i), 1, shape[i]});
+  layout.digits.back().extent = pitch;
+  return layout;
+}
+
 int64_t stored_size(const Layout& layout, const Shape& shape) {
   if (layout.row_major()) return shape_size(shape);
   int64_t size = 1;
@@ -36,7 +45,7 @@ int64_t place(const Layout& layout, const Shape& shape, std::span<const int64_t>
   return at;
 }
 
-std::string to_string(const Layout& layout) {
+std::string to_string(const Layout& layout, const Shape& shape) {
   if (layout.row_major()) return "row-major";
   std::string text;
   for (const LayoutDigit& digit : layout.digits) {
@@ -46,6 +55,7 @@ std::string to_string(const Layout& layout) {
     text += fmt::format("{}{}", text.empty() ? "" : ", ", static_cast<char>('i' + digit.axis));
     if (digit.divisor > 1) text += fmt::format("/{}", digit.divisor);
     if (part) text += fmt::format("%{}", digit.extent);
+    else if (digit.divisor == 1 && digit.extent != shape[digit.axis]) text += fmt::format(":{}", digit.extent);
   }
   return "[" + text + "]";
 }

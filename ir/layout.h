@@ -1,4 +1,4 @@
-// How a buffer's elements lie in memory, whatever its logical type says.
+// How a buffer's elements lie in memory, whatever its logical type says: in rows further apart than they are long (pitched), or in blocks.
 //
 // A layout is a list of digits, outermost first. Each takes a part of one index, (index[axis] / divisor) % extent, and together they
 // are the place of an element, as the digits of a number in a mixed radix are its value. So a blocked tensor [j/16, i, j%16]
@@ -30,11 +30,14 @@ struct Layout {
 /// Blocks of `block` elements along an axis, each block of all other indices in their order: [j/16, i, j%16]. Row-major if that is the same.
 Layout blocked(const Shape&, int64_t axis, int64_t block);
 
+/// Row-major with so many places for each row.
+Layout pitched(const Shape&, int64_t pitch);
+
 /// Elements in memory, padding included.
 int64_t stored_size(const Layout&, const Shape&);
 /// The place of an element, counted in elements.
 int64_t place(const Layout&, const Shape&, std::span<const int64_t> index);
-/// "[j/16, i, j%16]", with i for the first axis; "row-major".
-std::string to_string(const Layout&);
+/// "[j/16, i, j%16]", "[i, j:1040]", with i for the first axis; "row-major".
+std::string to_string(const Layout&, const Shape&);
 
 }  // namespace gradc::ir

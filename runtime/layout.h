@@ -12,6 +12,12 @@ namespace gradc::runtime {
 struct Layout {
   std::vector<program::LayoutDigit> digits;
 
+  /// Whether a tensor of this shape can lie like that in so many elements.
+  bool sound(const std::vector<int64_t>& shape, int64_t room) const {
+    for (const program::LayoutDigit& digit : digits)
+      if (digit.axis() < 0 || size_t(digit.axis()) >= shape.size() || digit.divisor() <= 0 || digit.extent() <= 0 || digit.extent() > room) return false;
+    return stored_elements(shape) <= room;
+  }
   bool row_major() const { return digits.empty(); }
   /// Elements in memory, padding included.
   int64_t stored_elements(const std::vector<int64_t>& shape) const {
@@ -22,6 +28,13 @@ struct Layout {
     return size;
   }
 };
+
+inline Layout to_layout(const program::TensorType* type) {
+  Layout layout;
+  if (type && type->layout())
+    for (auto* digit : *type->layout()) layout.digits.push_back(*digit);
+  return layout;
+}
 
 /// Calls visit(logical, stored, count) for all runs of elements that are neighbours in both orders; both are counted in elements.
 template <class Visit>

@@ -81,14 +81,9 @@ Status Model::resolve(const gradc_image* image) {
     const program::Variable& from = *program_->variables()->Get(i);
     Variable variable{text(from.name()), to_type(from.type()), 0, variables_block_.data() + from.offset(), from.kind(), from.frozen(), text(from.line())};
     variable.bytes = variable.stored_bytes = variable.type.bytes();
-    if (auto* digits = from.layout()) {
-      for (auto* digit : *digits) {
-        bool sound = size_t(digit->axis()) < variable.type.shape.size() && digit->divisor() > 0 && digit->extent() > 0 && digit->extent() <= int64_t(variables_block_.size());
-        if (!sound) return damaged("a variable in an order that there is not");
-        variable.layout.digits.push_back(*digit);
-      }
-      variable.stored_bytes = size_t(variable.layout.stored_elements(variable.type.shape)) * info(variable.type.element).bytes;
-    }
+    variable.layout = to_layout(from.type());
+    if (!variable.layout.sound(variable.type.shape, int64_t(variables_block_.size()))) return damaged("a variable in an order that there is not");
+    variable.stored_bytes = size_t(variable.layout.stored_elements(variable.type.shape)) * info(variable.type.element).bytes;
     if (from.offset() + variable.stored_bytes > variables_block_.size()) return damaged("a variable outside its block");
     variables.push_back(std::move(variable));
   }

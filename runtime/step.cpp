@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "runtime/layout.h"
 #include "runtime/machine.h"
 
 namespace gradc::runtime {
@@ -172,7 +173,11 @@ const ResolvedCall* find_not_finite(const Entry& entry, char* scratch) {
         uint32_t outputs = call.source->outputs(), first = call.source->args()->size() - outputs;
         for (uint32_t o = 0; o < outputs && call.source->output_types() && o < call.source->output_types()->size(); ++o) {
           Type type = to_type(call.source->output_types()->Get(o));
-          if (!all_finite(type.element, call.args[first + o], type.elements())) return &call;
+          bool finite = true;
+          for_runs(to_layout(call.source->output_types()->Get(o)), type.shape, [&](int64_t, int64_t stored, int64_t count) {
+            finite = finite && all_finite(type.element, call.args[first + o] + size_t(stored) * info(type.element).bytes, count);
+          });
+          if (!finite) return &call;
         }
       }
   return nullptr;

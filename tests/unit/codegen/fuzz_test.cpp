@@ -68,8 +68,9 @@ std::string describe(const program::EntryT& entry, const KernelTable& table) {
 // Gives values and variables random layouts; callers' buffers stay row-major.
 std::map<std::string, ir::Layout> random_layouts(const ir::Function& f, std::vector<ir::KernelCall>& calls, std::mt19937& random) {
   auto pick = [&](const ir::Type& type) {
-    if (type.rank() == 0 || random() % 3 == 0) return ir::Layout();
-    return ir::blocked(type.shape, random() % 4 ? type.rank() - 1 : static_cast<int64_t>(random() % type.rank()), 16);
+    if (type.rank() < 2 || type.shape.back() == 1 || random() % 3 == 0) return ir::Layout();
+    if (random() % 3 == 0) return ir::pitched(type.shape, type.shape.back() + static_cast<int64_t>(random() % 20));
+    return ir::blocked(type.shape, type.rank() - 1, 16);
   };
   std::map<std::string, ir::Layout> variables;
   std::vector<ir::Layout> layouts(f.size());
@@ -83,6 +84,15 @@ std::map<std::string, ir::Layout> random_layouts(const ir::Function& f, std::vec
   }
   for (uint32_t i = 0; i < f.size(); ++i)
     if (f.nodes[i].op == ir::Op::variable) layouts[i] = variables.try_emplace(f.nodes[i].attrs.text(ir::Attr::name), pick(f.nodes[i].type)).first->second;
+  // Sums over several axes take them as one where they lie so: their order would depend on it.
+  for (const ir::KernelCall& call : calls)
+    if (call.kernel.form == ir::Form::row && call.kernel.domain.size() > static_cast<size_t>(call.kernel.outer) + 1)
+      for (ir::Value v : call.arguments) {
+        layouts[v.id] = {};
+        if (f[v].op == ir::Op::variable) variables[f[v].attrs.text(ir::Attr::name)] = {};
+      }
+  for (uint32_t i = 0; i < f.size(); ++i)
+    if (f.nodes[i].op == ir::Op::variable) layouts[i] = variables.at(f.nodes[i].attrs.text(ir::Attr::name));
   for (ir::KernelCall& call : calls) {
     for (ir::Value v : call.arguments) call.kernel.argument_layouts.push_back(layouts[v.id]);
     for (ir::Value v : call.results) call.kernel.result_layouts.push_back(layouts[v.id]);
@@ -122,7 +132,7 @@ ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bind
   };
   for (const auto& v : program.variables)
     if (auto value = at.find("@" + v->name); value != at.end())
-      runtime::arrange({v->layout}, v->type->shape, ir::element_bytes(value->second.type.element), value->second.bytes().data(), variables.data + v->offset);
+      runtime::arrange({v->type->layout}, v->type->shape, ir::element_bytes(value->second.type.element), value->second.bytes().data(), variables.data + v->offset);
   for (const auto& port : entry.inputs) {
     const ir::Tensor& value = at.at(port->name);
     std::memcpy(place(*port->place), value.bytes().data(), value.bytes().size());
@@ -150,7 +160,7 @@ ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bind
     const ir::Type& type = m.functions[0].type(r.value);
     if (r.write) {
       for (const auto& v : program.variables)
-        if (v->name == r.name) take("@" + r.name, type, variables.data + v->offset, {v->layout});
+        if (v->name == r.name) take("@" + r.name, type, variables.data + v->offset, {v->type->layout});
     } else {
       for (const auto& port : entry.outputs)
         if (port->name == r.name) take(r.name, type, place(*port->place));

@@ -22,9 +22,12 @@ std::vector<ir::Type> argument_types(const Kernel& kernel) {
   return types;
 }
 
-// Blocks along the last axis for the buffers whose bit is set.
-Kernel laid_out(Kernel kernel, uint32_t arguments, uint32_t results) {
-  auto pick = [](const ir::Type& type, bool yes) { return yes && type.rank() > 0 ? ir::blocked(type.shape, type.rank() - 1, 16) : Layout(); };
+// Blocks along the last axis, or a pitch, for the buffers whose bit is set.
+Kernel laid_out(Kernel kernel, uint32_t arguments, uint32_t results, bool blocks = true) {
+  auto pick = [&](const ir::Type& type, bool yes) {
+    if (!yes || type.rank() == 0) return Layout();
+    return blocks ? ir::blocked(type.shape, type.rank() - 1, 16) : ir::pitched(type.shape, type.shape.back() + 5);
+  };
   std::vector<ir::Type> types = argument_types(kernel);
   for (size_t i = 0; i < types.size(); ++i) kernel.argument_layouts.push_back(pick(types[i], arguments >> i & 1));
   for (size_t r = 0; r < kernel.body.results.size(); ++r) {
@@ -44,14 +47,18 @@ void check(const Kernel& kernel) {
     for (uint32_t a = 0; a < 1u << arguments; ++a)
       for (uint32_t r = 0; r < 1u << results; ++r) {
         if (results > 1 && r != 0 && r + 1 != 1u << results) continue;
-        Kernel blocked = laid_out(kernel, a, r);
-        INFO(target.name << "\n" << ir::key(blocked));
-        auto actual = Compiled(blocked, target).run(inputs, cuts);
-        for (size_t i = 0; i < results; ++i) {
-          int64_t wrong = -1;
-          for (int64_t e = expected[i].size(); e-- > 0;)
-            if (expected[i].at(e) != actual[i].at(e)) wrong = e;
-          CHECK(wrong == -1);
+        bool all = a + 1 == 1u << arguments && r + 1 == 1u << results;
+        for (bool blocks : {true, false}) {
+          if (!blocks && !all) continue;
+          Kernel other = laid_out(kernel, a, r, blocks);
+          INFO(target.name << "\n" << ir::key(other));
+          auto actual = Compiled(other, target).run(inputs, cuts);
+          for (size_t i = 0; i < results; ++i) {
+            int64_t wrong = -1;
+            for (int64_t e = expected[i].size(); e-- > 0;)
+              if (expected[i].at(e) != actual[i].at(e)) wrong = e;
+            CHECK(wrong == -1);
+          }
         }
       }
   }
