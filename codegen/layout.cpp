@@ -12,8 +12,8 @@
 //   number of lines share them, and the masked start of one waits for the masked end of the other. Read as a row-major one is, with another
 //   stride, as long as nobody merges its rows.
 //
-// 784-1024-1024-10 on one Zen 4 core, GFLOP/s at batch 32 and 128 (peak 117): forward 63, 90 row-major, 81, 103 pitched, 106, 112 blocked; weight
-// gradient with Adam 51, 93; 69, 105; 78, 108.
+// Products of 1024x1024 on one Zen 4 core, GFLOP/s at batch 32, 128 and 512 (peak 117): forward 81, 103, 94 pitched, 109, 109, 110 blocked (row-major 90
+// at 128 and 512); weight gradient with Adam 69, 105, 97 pitched, 87, 107, 111 blocked; input gradient 94, 107, 98 and 91, 108, 107.
 //
 // Buffers that callers fill or read (inputs, outputs) and literals are row-major. A variable has one layout in all entries.
 #include "codegen/layout.h"
