@@ -266,7 +266,7 @@ class Canonical {
     }
     plan_.a = arrange(build_, copy(roles.a), roles.spec.a, a_axes, roles.extent);
     plan_.b = arrange(build_, copy(roles.b), roles.spec.b, b_axes, roles.extent);
-    plan_.kernel.hero = build_.contract(a_names + "," + b_names + "->" + result_names, plan_.a, plan_.b);
+    plan_.kernel.hero = build_.contract(a_names + "," + b_names + "->" + result_names, plan_.a, plan_.b, contract_precision(from_[from.hero].attrs));
     merged_[from.hero] = plan_.kernel.hero;
     for (const Result& r : from_.results) {
       plan_.kernel.body.results.push_back({r.name, merged(r.value), r.write});

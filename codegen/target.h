@@ -9,7 +9,7 @@
 namespace gradc::codegen {
 
 struct Target {
-  std::string name;                    // "avx512", "avx2" or "baseline"
+  std::string name;                    // "amx", "avx512bf16", "avx512", "avx2" or "baseline"
   int lanes = 4;                       // f32 elements in a vector register
   int registers = 16;                  // vector registers
   bool fma = false;
@@ -22,9 +22,9 @@ struct Target {
   int f64_lanes() const { return lanes / 2; }
 };
 
-/// The best target that this machine runs.
-Target host_target();
-/// "avx512", "avx2" or "baseline", without what the level does not demand; nothing for other names.
+/// The best target that this machine runs; without products of bf16 if nothing needs them, so that the artifact runs on more machines.
+Target host_target(bool bf16 = true);
+/// A target by its name; nothing for other names.
 std::optional<Target> named_target(std::string_view name);
 /// Whether this machine runs code for the target.
 bool host_runs(const Target&);

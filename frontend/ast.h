@@ -171,6 +171,8 @@ struct Stmt {
 struct Import { Ident file; };
 /// config width = 256      config depth: int = 2
 struct Config { Ident name; std::optional<TypeExpr> type; ExprPtr value; std::string doc; };
+/// precision bf16
+struct PrecisionMode { Ident mode; };
 /// let pi = 3.14159 (a constant of the file)
 struct Constant { Let let; std::string doc; };
 
@@ -210,7 +212,7 @@ struct Train {
 
 struct Item {
   Span span;
-  std::variant<Import, Config, Constant, Data, Function, Train> node;
+  std::variant<Import, Config, PrecisionMode, Constant, Data, Function, Train> node;
 };
 
 struct File {

@@ -179,6 +179,7 @@ class Dumper {
     documentation(n.doc);
     --depth_;
   }
+  void item(const PrecisionMode& n) { line("precision {}", n.mode.text); }
   void item(const Constant& n) {
     statement(n.let);
     ++depth_;

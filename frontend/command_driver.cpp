@@ -16,6 +16,7 @@ void add_driver_flags(CLI::App& command, DriverFlags& flags) {
       ->type_name("CALL")
       ->allow_extra_args(false);
   command.add_option("--target", flags.target, "the processor to compile for (default: this one)");
+  command.add_option("--precision", flags.precision, "of the products inside networks: f32, bf16 or bf16x3 (default: what the file says, else f32)");
   command.add_flag("--verify", flags.verify, "verify the graph after each pass");
 }
 
@@ -26,6 +27,7 @@ std::optional<Driver> make_driver(const DriverFlags& flags) {
   options.set = *set;
   options.optimizers = flags.optimizers;
   options.target = flags.target;
+  options.precision = flags.precision;
   options.verify = flags.verify;
   options.cache = runtime::cache_folder("kernels");
   return std::optional<Driver>(std::in_place, std::move(options));

@@ -62,24 +62,34 @@ struct Driver::State {
     CHECK(error.empty(), "after {}: {}", stage, error);
   }
 
+  ir::Precision precision() const { return ir::precision_from_name(program->image.precision).value_or(ir::Precision::f32); }
+
   bool choose_target() {
+    const bool bf16 = precision() != ir::Precision::f32;
     if (options.target == "native") {
-      target = codegen::host_target();
-      return true;
-    }
-    if (auto named = codegen::named_target(options.target)) {
+      target = codegen::host_target(bf16);
+    } else if (auto named = codegen::named_target(options.target)) {
       target = *named;
-      return true;
+    } else {
+      diagnostics.add(DiagnosticId::unknown_target, {}, fmt::format("there is no target `{}`", options.target)).hints = {"targets are native, amx, avx512bf16, avx512, avx2 and baseline"};
+      return false;
     }
-    diagnostics.add(DiagnosticId::unknown_target, {}, fmt::format("there is no target `{}`", options.target)).hints = {"targets are native, avx512, avx2 and baseline"};
-    return false;
+    if (bf16 && !target.bf16) {
+      std::string who = options.target == "native" ? "this processor" : fmt::format("the target {}", target.name);
+      diagnostics.add(DiagnosticId::no_bf16, {}, fmt::format("{} has neither AMX nor AVX512-BF16: it cannot multiply in {}", who, program->image.precision)).hints = {
+          "leave the precision out, or give --precision f32"};
+      return false;
+    }
+    if (precision() == ir::Precision::bf16x3 && !target.amx)
+      diagnostics.add(DiagnosticId::slow_bf16x3, {}, "without AMX bf16x3 is slower than f32: use it to check results");
+    return true;
   }
 
   // Takes the program up to a stage; false if diagnostics say why not.
   bool lower(Stage stage) {
     if (!program) return false;
     if (reached < Stage::gradient && stage >= Stage::gradient) {
-      if (!timed("gradient", [&] { return lower_to_gradient(*program, gradient, diagnostics, sources); })) return false;
+      if (!timed("gradient", [&] { return lower_to_gradient(*program, gradient, precision(), diagnostics, sources); })) return false;
       check(gradient, "gradient");
       reached = Stage::gradient;
     }
@@ -177,6 +187,9 @@ bool Driver::load(const std::string& path, std::optional<std::string> text) {
   options.optimizers = s.options.optimizers;
   s.program = s.timed("parse and elaborate", [&] { return elaborate(s.file, s.sources, s.diagnostics, options); });
   if (s.program) {
+    if (!s.options.precision.empty()) s.program->image.precision = s.options.precision;
+    if (!s.program->image.precision.empty() && !ir::precision_from_name(s.program->image.precision))
+      s.diagnostics.add(DiagnosticId::unknown_precision, {}, fmt::format("there is no precision `{}`", s.program->image.precision)).hints = {"precisions are f32, bf16 and bf16x3"};
     s.program->image.source = path;
     s.program->image.name = fs::path(path).stem().string();
     s.program->module.name = s.program->image.name;

@@ -24,6 +24,7 @@ struct DriverOptions {
   std::map<std::string, double> set;       // --set width=512: config values fixed at build
   std::vector<std::string> optimizers;     // further optimizers to choose from at start ("sgd(lr = 0.1)"), beside the file's own
   std::string target = "native";           // or a name of codegen::named_target
+  std::string precision;                   // "f32", "bf16", "bf16x3"; "": what the file says
   bool verify = false;                     // the verifier after each pass
   std::string cache;                       // folder of code compiled before; "": none
 };

@@ -12,6 +12,7 @@
 #include "ir/check.h"
 #include "ir/verify.h"
 #include "passes/pass.h"
+#include "passes/precision.h"
 #include "passes/samples.h"
 
 namespace gradc {
@@ -48,12 +49,14 @@ Span span_of(ir::Loc loc, const Sources& sources) {
 program::Combine combine_of(passes::Combine combine) { return static_cast<program::Combine>(combine); }
 }  // namespace
 
-bool lower_to_gradient(Program& program, ir::Module& out, Diagnostics& diagnostics, const Sources& sources) {
+bool lower_to_gradient(Program& program, ir::Module& out, ir::Precision precision, Diagnostics& diagnostics, const Sources& sources) {
   out = program.module;
   out.functions.clear();
   auto fail = [&](const passes::SampleError& error) { diagnostics.add(DiagnosticId::mixed_samples, span_of(error.loc, sources), error.message); };
-  for (const ir::Function& source : program.module.functions) {
-    Doing doing(fmt::format("expanding gradients of {}", source.name));
+  for (const ir::Function& elaborated : program.module.functions) {
+    Doing doing(fmt::format("expanding gradients of {}", elaborated.name));
+    ir::Function source = elaborated;
+    passes::set_precision(source, precision);
     program::AccumulatedT* accumulated = nullptr;
     for (const auto& train : program.image.trains)
       if (train->validate && train->validate->entry == source.name) accumulated = train->validate.get();
@@ -73,7 +76,7 @@ bool lower_to_gradient(Program& program, ir::Module& out, Diagnostics& diagnosti
       out.functions.push_back(std::move(parts.finish));
       continue;
     }
-    ir::Function f = source;
+    ir::Function f = std::move(source);
     std::optional<passes::SampleError> error;
     if (f.name.starts_with("accumulate.")) error = passes::mask_samples(f, samples);
     if (f.name.starts_with("export.")) error = passes::check_rows(f, samples);

@@ -11,9 +11,9 @@
 
 namespace gradc {
 
-/// Splits validation into accumulate and finish, masks chunks, checks exports, and expands gradients. Fills in the image's
+/// Gives contracts their precision, splits validation into accumulate and finish, masks chunks, checks exports, and expands gradients. Fills in the image's
 /// Accumulated rows. False if diagnostics say why not.
-bool lower_to_gradient(Program&, ir::Module& out, Diagnostics&, const Sources&);
+bool lower_to_gradient(Program&, ir::Module& out, ir::Precision, Diagnostics&, const Sources&);
 
 /// Optimizes every function of a module without grad nodes; with `verify`, the verifier runs after each pass.
 ir::Module lower_to_optimized(const ir::Module&, bool verify);

@@ -92,6 +92,20 @@ void Elaborator::declare_config(const ast::Config& config, Env& scope) {
   scope.names[name] = Binding{value, config.name.span};
 }
 
+// Of the model file alone: what an imported file is computed with is for its user to say.
+void Elaborator::choose_precision(const ast::File& file) {
+  const ast::Ident* chosen = nullptr;
+  for (const ast::Item& item : file.items) {
+    auto* precision = std::get_if<ast::PrecisionMode>(&item.node);
+    if (!precision) continue;
+    const ast::Ident& mode = precision->mode;
+    if (chosen) fail(DiagnosticId::repeated_setting, mode.span, "`precision` is given twice", "", {{chosen->span, "the first time"}});
+    else if (!ir::precision_from_name(mode.text)) fail(DiagnosticId::unknown_precision, mode.span, fmt::format("there is no precision `{}`", mode.text), "", {}, {"precisions are f32, bf16 and bf16x3"});
+    chosen = &mode;
+    program.image.precision = mode.text;
+  }
+}
+
 void Elaborator::load_file(const ast::File& file, Env& scope) {
   // Functions first: they may stand below their use.
   for (const ast::Item& item : file.items) {
@@ -172,6 +186,7 @@ std::optional<Program> Elaborator::elaborate(FileId model_file) {
   files_.push_back(parse(model_file, sources, diagnostics));
   const ast::File& file = files_.back();
   if (diagnostics.failed()) return std::nullopt;   // what a broken text would mean is anybody's guess
+  choose_precision(file);
   Env& scope = new_env(library_);
   file_scope = &scope;
 

@@ -67,6 +67,7 @@ class Elaborator {
   void load_library();
   void load_file(const ast::File&, Env& scope);
   void import_file(const ast::Import&, const ast::File& importer, const Span&, Env& scope);
+  void choose_precision(const ast::File&);
   void declare_config(const ast::Config&, Env& scope);
 
   // ---- elaborate_report.cpp: diagnostics and source locations

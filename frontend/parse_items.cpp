@@ -70,6 +70,8 @@ void Parser::parse_item(ast::File& file) {
     if (expect(TokenKind::assign, "and a value")) node.value = parse_expr();
     else node.value = invalid();
     item.node = std::move(node);
+  } else if (accept_word("precision")) {
+    item.node = ast::PrecisionMode{expect_name("f32, bf16 or bf16x3")};
   } else if (accept_word("let")) {
     item.node = ast::Constant{parse_let_rest(), std::move(doc)};
   } else if (accept_word("data")) {
@@ -79,7 +81,7 @@ void Parser::parse_item(ast::File& file) {
     item.node = parse_train();
   } else {
     constexpr std::string_view statements[] = {"param", "state", "for", "if", "minimize", "report", "batch", "epochs", "step", "freeze", "load"};
-    std::vector<std::string> words = {"config", "data", "let", "train", "import"};
+    std::vector<std::string> words = {"config", "data", "let", "train", "import", "precision"};
     for (const KindRow& row : function_kinds) words.emplace_back(row.word);
     const bool statement = std::find(std::begin(statements), std::end(statements), word()) != std::end(statements);
     const std::string_view instead = foreign_word(word());
@@ -90,7 +92,7 @@ void Parser::parse_item(ast::File& file) {
       Diagnostic& d = fail(DiagnosticId::unexpected_token, span(peek()), fmt::format("expected a declaration, found {}", at_end() ? found() : fmt::format("`{}`", word())));
       if (!instead.empty()) d.hints.emplace_back(instead);
       else if (!suggestion.empty()) d.hints.push_back(fmt::format("did you mean `{}`?", suggestion));
-      else d.hints.push_back("a file consists of import, config, let, data, fn, layer, model, optimizer, schedule, train and export");
+      else d.hints.push_back("a file consists of import, config, precision, let, data, fn, layer, model, optimizer, schedule, train and export");
     }
     return;
   }

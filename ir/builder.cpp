@@ -81,7 +81,7 @@ Value Builder::slice(Value v, std::vector<int64_t> start, std::vector<int64_t> l
   return make(Op::slice, {v}, {{Attr::start, std::move(start)}, {Attr::limit, std::move(limit)}, {Attr::stride, std::move(stride)}});
 }
 
-Value Builder::contract(std::string spec, Value a, Value b) { return make(Op::contract, {a, b}, {{Attr::spec, std::move(spec)}}); }
+Value Builder::contract(std::string spec, Value a, Value b, Precision precision) { return make(Op::contract, {a, b}, contract_attrs(std::move(spec), precision)); }
 
 Value Builder::reduce(Op op, Value v, std::vector<int64_t> axes) {
   if (axes.empty()) return v;

@@ -28,7 +28,7 @@ class Builder {
   Value broadcast(Value, Shape, std::vector<int64_t> axes);
   Value broadcast_to(Value, const Shape&);           // as map does
   Value slice(Value, std::vector<int64_t> start, std::vector<int64_t> limit, std::vector<int64_t> stride);
-  Value contract(std::string spec, Value a, Value b);
+  Value contract(std::string spec, Value a, Value b, Precision = Precision::f32);
   Value reduce(Op, Value, std::vector<int64_t> axes);   // nothing for no axes
   // Sources.
   Value constant(double, Type);

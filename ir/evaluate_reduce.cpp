@@ -1,6 +1,7 @@
 // Reference evaluation of reductions and of contract.
 #include <Eigen/Core>
 
+#include "ir/bf16.h"
 #include "ir/check.h"
 #include "ir/evaluate_rules.h"
 #include "ir/infer.h"
@@ -136,6 +137,11 @@ Tensor contract(const Call& c) {
   const auto b_batch = offsets_of(batch, spec.b, c[1].type), b_depth = offsets_of(depth, spec.b, c[1].type), b_columns = offsets_of(columns, spec.b, c[1].type);
   const auto r_batch = offsets_of(batch, spec.result, c.type()), r_rows = offsets_of(rows, spec.result, c.type()), r_columns = offsets_of(columns, spec.result, c.type());
 
+  // What each precision multiplies: x, the nearest bf16, or that and what it leaves.
+  const Precision precision = contract_precision(c.node.attrs);
+  auto high = [](double x) -> double { return split_bf16(static_cast<float>(x)).high; };
+  auto low = [](double x) -> double { return split_bf16(static_cast<float>(x)).low; };
+
   Tensor result(c.type());
   with_element(c.type().element, [&]<typename T>() {
     auto a = c[0].as<T>(), b = c[1].as<T>();
@@ -146,7 +152,9 @@ Tensor contract(const Call& c) {
         for (size_t k = 0; k < a_depth.size(); ++k) left(i, k) = static_cast<double>(a[a_batch[n] + a_rows[i] + a_depth[k]]);
       for (size_t k = 0; k < b_depth.size(); ++k)
         for (size_t j = 0; j < b_columns.size(); ++j) right(k, j) = static_cast<double>(b[b_batch[n] + b_depth[k] + b_columns[j]]);
-      product.noalias() = left * right;
+      if (precision == Precision::bf16x3) product = left.unaryExpr(high) * right.unaryExpr(low) + left.unaryExpr(low) * right.unaryExpr(high) + left.unaryExpr(high) * right.unaryExpr(high);
+      else if (precision == Precision::bf16) product.noalias() = left.unaryExpr(high) * right.unaryExpr(high);
+      else product.noalias() = left * right;
       for (size_t i = 0; i < r_rows.size(); ++i)
         for (size_t j = 0; j < r_columns.size(); ++j) out[r_batch[n] + r_rows[i] + r_columns[j]] = convert<T>(product(i, j));
     }

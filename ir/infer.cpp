@@ -167,6 +167,11 @@ Inferred contract(Operands x, const Attrs& attrs) {
   if (auto* error = std::get_if<std::string>(&parsed)) return *error;
   const auto& spec = std::get<ContractSpec>(parsed);
   if (x[0].element != x[1].element || !is_float(x[0].element)) return wrong("contracts {} with {}", to_string(x[0]), to_string(x[1]));
+  if (attrs.has(Attr::precision)) {
+    auto precision = precision_from_name(attrs.text(Attr::precision));
+    if (!precision || precision == Precision::f32) return wrong("precision is \"bf16\" or \"bf16x3\", or left out for f32; not \"{}\"", attrs.text(Attr::precision));
+    if (x[0].element != ElementType::f32) return wrong("operands of precision {} are f32, not {}", attrs.text(Attr::precision), element_name(x[0].element));
+  }
   int64_t extents[128];
   std::fill(std::begin(extents), std::end(extents), -1);
   auto take = [&](const std::string& indices, const Type& type) -> std::string {
@@ -264,11 +269,18 @@ std::variant<ContractSpec, std::string> ContractSpec::parse(std::string_view tex
   return spec;
 }
 
+Precision contract_precision(const Attrs& attrs) { return attrs.has(Attr::precision) ? *precision_from_name(attrs.text(Attr::precision)) : Precision::f32; }
+Attrs contract_attrs(std::string spec, Precision precision) {
+  Attrs attrs = {{Attr::spec, std::move(spec)}};
+  if (precision != Precision::f32) attrs.set(Attr::precision, std::string(precision_name(precision)));
+  return attrs;
+}
+
 Inferred infer_type(Op op, std::span<const Type> operands, const Attrs& attrs) {
   const OpInfo& row = info(op);
   if (static_cast<int>(operands.size()) != row.operands) return wrong("{} takes {} operand{}, got {}", row.name, row.operands, row.operands == 1 ? "" : "s", operands.size());
   for (Attr attr : row.attributes)
-    if (!attrs.has(attr)) return wrong("{} lacks attribute {}", row.name, attr_name(attr));
+    if (!attrs.has(attr) && !is_optional(attr)) return wrong("{} lacks attribute {}", row.name, attr_name(attr));
   Inferred result = rules[static_cast<size_t>(op)](operands, attrs);
   if (auto* error = std::get_if<std::string>(&result)) return fmt::format("{}: {}", row.name, *error);
   const Type& type = std::get<Type>(result);

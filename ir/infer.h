@@ -24,6 +24,10 @@ struct ContractSpec {
   std::string text() const { return a + "," + b + "->" + result; }
 };
 
+/// What a contract's attributes say of its precision.
+Precision contract_precision(const Attrs&);
+Attrs contract_attrs(std::string spec, Precision);
+
 /// Number of window positions along an axis: floor((extent + low + high - dilation * (size - 1) - 1) / stride) + 1; 0 if none fits.
 int64_t window_positions(int64_t extent, int64_t size, int64_t stride, int64_t dilation, int64_t low, int64_t high);
 

@@ -30,9 +30,11 @@ constexpr Op ops[] = {
 struct AttrInfo {
   std::string_view name;
   AttrKind kind;
+  bool optional;
 };
 constexpr AttrInfo attrs[] = {
-#define ATTR(name, kind) {#name, AttrKind::kind},
+#define ATTR(name, kind) {#name, AttrKind::kind, false},
+#define OPTIONAL_ATTR(name, kind) {#name, AttrKind::kind, true},
 #include "ir/ops.def"
 };
 
@@ -50,6 +52,7 @@ constexpr auto named_infos = [] {
 const OpInfo& info(Op op) { return named_infos[static_cast<size_t>(op)]; }
 std::string_view attr_name(Attr attr) { return attrs[static_cast<size_t>(attr)].name; }
 AttrKind attr_kind(Attr attr) { return attrs[static_cast<size_t>(attr)].kind; }
+bool is_optional(Attr attr) { return attrs[static_cast<size_t>(attr)].optional; }
 std::span<const Op> all_ops() { return ops; }
 
 std::optional<Op> op_from_name(std::string_view name) {

@@ -40,6 +40,7 @@ struct OpInfo {
 const OpInfo& info(Op);
 std::string_view attr_name(Attr);
 AttrKind attr_kind(Attr);
+bool is_optional(Attr);
 std::span<const Op> all_ops();
 std::optional<Op> op_from_name(std::string_view);
 std::optional<Attr> attr_from_name(std::string_view);

@@ -49,7 +49,7 @@ std::string operations_table() {
       const OpInfo& row = info(op);
       if (row.kind != section.kind) continue;
       std::string attributes;
-      for (Attr attr : row.attributes) attributes += fmt::format("{}{}: {}", attributes.empty() ? "" : ", ", attr_name(attr), attr_kind_name(attr_kind(attr)));
+      for (Attr attr : row.attributes) attributes += fmt::format("{}{}: {}{}", attributes.empty() ? "" : ", ", attr_name(attr), is_optional(attr) ? "optional " : "", attr_kind_name(attr_kind(attr)));
       text += fmt::format("| `{}` | {} | {} | {} | {} |\n", row.name, row.operands, attributes, cell(row.doc), traits_text(row.traits));
     }
   }

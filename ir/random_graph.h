@@ -19,6 +19,7 @@ struct RandomGraphOptions {
   int64_t largest = 4096;         // elements of a tensor
   int64_t largest_work = 1 << 16;  // multiplications of a contract
   bool only_f32 = false;          // else now and then f64, integers, bools and a rounding to bf16
+  bool precisions = false;        // contracts of precision bf16 and bf16x3, too
 };
 
 struct RandomGraph {

@@ -187,7 +187,15 @@ Value Generator::contract() {
       std::swap(a, b);
       attrs.set(Attr::spec, b_list + "," + a_list + "->" + result);
     }
-    return node(Op::contract, {a, b}, total(product_of(known(a), known(b)), depth, a), attrs);
+    Known term = product_of(known(a), known(b));
+    if (options_.precisions && type(a).element == ElementType::f32 && random_.chance(60)) {
+      // What a rounding error of an operand does when it makes the operand round the other way: one unit of bf16, or of the lower half.
+      bool split = random_.chance(40);
+      attrs.set(Attr::precision, std::string(precision_name(split ? Precision::bf16x3 : Precision::bf16)));
+      double moved = 2 * known(a).magnitude() * known(b).magnitude() * (split ? 0x1p-15 : 0x1p-7);
+      term = {term.low - moved, term.high + moved, term.error + moved, false};
+    }
+    return node(Op::contract, {a, b}, total(term, depth, a), attrs);
   });
 }
 

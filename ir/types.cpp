@@ -33,6 +33,14 @@ std::optional<ElementType> element_from_name(std::string_view name) {
   return std::nullopt;
 }
 
+constexpr std::string_view precisions[] = {"f32", "bf16", "bf16x3"};
+std::string_view precision_name(Precision precision) { return precisions[static_cast<size_t>(precision)]; }
+std::optional<Precision> precision_from_name(std::string_view name) {
+  for (size_t i = 0; i < std::size(precisions); ++i)
+    if (precisions[i] == name) return static_cast<Precision>(i);
+  return std::nullopt;
+}
+
 int64_t shape_size(const Shape& shape) {
   int64_t size = 1;
   for (int64_t extent : shape) size *= extent;

@@ -28,6 +28,11 @@ bool is_integer(ElementType);   // i32, i64, u8
 std::string_view element_name(ElementType);                        // "f32", ..., "bool"
 std::optional<ElementType> element_from_name(std::string_view);
 
+/// How exactly a contract of f32 operands is computed: see its row in ops.def.
+enum class Precision : uint8_t { f32, bf16, bf16x3 };
+std::string_view precision_name(Precision);
+std::optional<Precision> precision_from_name(std::string_view);
+
 int64_t shape_size(const Shape&);
 std::string to_string(const Shape&);   // "[128, 10]"
 std::string to_string(const Type&);    // "f32[128, 10]"

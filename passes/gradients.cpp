@@ -163,11 +163,12 @@ RULE(fold) {
                                           {Attr::low, p.list(Attr::low)}, {Attr::high, p.list(Attr::high)}, {Attr::value, 0.0}})};
 }
 
-// ---- contract: permute the three index lists. For a layer y = x w: dx = g w^T, dw = x^T g.
+// ---- contract: permute the three index lists. For a layer y = x w: dx = g w^T, dw = x^T g, in the same precision.
 RULE(contract) {
   auto spec = std::get<ir::ContractSpec>(ir::ContractSpec::parse(p.attrs().text(Attr::spec)));
-  return {p.b.contract(spec.result + "," + spec.b + "->" + spec.a, p.g, p.x(1)),
-          p.b.contract(spec.a + "," + spec.result + "->" + spec.b, p.x(0), p.g)};
+  ir::Precision precision = ir::contract_precision(p.attrs());
+  return {p.b.contract(spec.result + "," + spec.b + "->" + spec.a, p.g, p.x(1), precision),
+          p.b.contract(spec.a + "," + spec.result + "->" + spec.b, p.x(0), p.g, precision)};
 }
 
 // ---- reductions

@@ -42,7 +42,14 @@ void reuse(Function& f) {
   f.prune();
 }
 
+template <ir::Precision precision>
+void to_precision(Function& f) {
+  set_precision(f, precision);
+}
+
 constexpr Pass passes[] = {
+    {"to-bf16", to_precision<ir::Precision::bf16>, "contracts of --precision bf16; before gradients are expanded: they inherit it"},
+    {"to-bf16x3", to_precision<ir::Precision::bf16x3>, "the same for --precision bf16x3"},
     {"expand-gradients", expand_gradients, "before anything looks through marks: a target of grad is opaque until then"},
     {"optimize", optimize, "the rounds of rewrite, fold and cse, then reuse-extrema"},
     {"rewrite", plain<rewrite>, "one sweep of the local rules"},

@@ -15,6 +15,7 @@ using Axes = std::vector<int64_t>;
 constexpr Value no;
 
 ContractSpec spec_of(Term t) { return std::get<ContractSpec>(ContractSpec::parse(t.node().attrs.text(Attr::spec))); }
+ir::Precision precision_of(Term t) { return ir::contract_precision(t.node().attrs); }
 bool in(const std::string& list, char c) { return list.find(c) != list.npos; }
 std::string permuted(const std::string& list, const Axes& axes) {
   std::string result;
@@ -29,7 +30,7 @@ Value contract_of_transpose(Term t) {
     if (Term y = t.x(i); y.is(Op::transpose)) {
       std::string& list = i == 0 ? spec.a : spec.b;
       list = permuted(list, inverse_permutation(y.list(Attr::axes)));
-      return contract(spec.text(), i == 0 ? y.x(0) : t.x(0), i == 1 ? y.x(0) : t.x(1));
+      return contract(spec.text(), i == 0 ? y.x(0) : t.x(0), i == 1 ? y.x(0) : t.x(1), precision_of(t));
     }
   return no;
 }
@@ -39,7 +40,7 @@ Value transpose_of_contract(Term t) {
   if (!y.is(Op::contract)) return no;
   ContractSpec spec = spec_of(y);
   spec.result = permuted(spec.result, t.list(Attr::axes));
-  return contract(spec.text(), y.x(0), y.x(1));
+  return contract(spec.text(), y.x(0), y.x(1), precision_of(y));
 }
 // An index of extent 1 leaves the lists; the result is reshaped to have it again.
 Value contract_of_ones(Term t) {
@@ -52,7 +53,7 @@ Value contract_of_ones(Term t) {
   if (ones.empty()) return no;
   auto drop = [&](std::string& list) { std::erase_if(list, [&](char c) { return in(ones, c); }); };
   drop(spec.a), drop(spec.b), drop(spec.result);
-  return reshape(contract(spec.text(), reshape(operands[0], without_ones(operands[0].shape())), reshape(operands[1], without_ones(operands[1].shape()))), t.shape());
+  return reshape(contract(spec.text(), reshape(operands[0], without_ones(operands[0].shape())), reshape(operands[1], without_ones(operands[1].shape())), precision_of(t)), t.shape());
 }
 // contract(broadcast(x), y): an index that x does not vary along is summed over y alone, or repeated in the result, or y's own
 Value contract_of_broadcast(Term t) {
@@ -78,7 +79,7 @@ Value contract_of_broadcast(Term t) {
     Shape inner_shape;
     for (size_t k = 0; k < spec.result.size(); ++k)
       if (in(kept, spec.result[k]) || in(rest, spec.result[k])) result += spec.result[k], axes.push_back(static_cast<int64_t>(k));
-    Term inner = i == 0 ? contract(kept + "," + rest + "->" + result, source, y) : contract(rest + "," + kept + "->" + result, y, source);
+    Term inner = i == 0 ? contract(kept + "," + rest + "->" + result, source, y, precision_of(t)) : contract(rest + "," + kept + "->" + result, y, source, precision_of(t));
     return broadcast(inner, t.shape(), axes);
   }
   return no;
@@ -101,15 +102,15 @@ Value contract_to_product(Term t) {
 // contract(-x, y) => -contract(x, y);  contract(x, -y) => -contract(x, y)
 Value contract_of_negative(Term t) {
   std::string spec = t.node().attrs.text(Attr::spec);
-  if (t.x(0).is(Op::neg)) return -contract(spec, t.x(0).x(0), t.x(1));
-  return t.x(1).is(Op::neg) ? (-contract(spec, t.x(0), t.x(1).x(0))).v : no;
+  if (t.x(0).is(Op::neg)) return -contract(spec, t.x(0).x(0), t.x(1), precision_of(t));
+  return t.x(1).is(Op::neg) ? (-contract(spec, t.x(0), t.x(1).x(0), precision_of(t))).v : no;
 }
 // contract(x * c, y) => contract(x, y) * c, where c is a power of two
 Value contract_of_multiple(Term t) {
   std::string spec = t.node().attrs.text(Attr::spec);
   for (int i : {0, 1})
     if (Term x = t.x(i); x.is(Op::mul))
-      if (auto c = number(x.x(1)); c && is_power_of_two(*c)) return (i == 0 ? contract(spec, x.x(0), t.x(1)) : contract(spec, t.x(0), x.x(0))) * *c;
+      if (auto c = number(x.x(1)); c && is_power_of_two(*c)) return (i == 0 ? contract(spec, x.x(0), t.x(1), precision_of(t)) : contract(spec, t.x(0), x.x(0), precision_of(t))) * *c;
   return no;
 }
 
@@ -152,7 +153,7 @@ Value fold_of_contract(Term t) {
     order.insert(order.find(positions[0]) + positions.size(), window);
     std::string result = spec.result;
     result.erase(axes[0] + axes.size(), axes.size());
-    return i == 0 ? contract(order + "," + w_list + "->" + result, seen, turned) : contract(w_list + "," + order + "->" + result, turned, seen);
+    return i == 0 ? contract(order + "," + w_list + "->" + result, seen, turned, precision_of(y)) : contract(w_list + "," + order + "->" + result, turned, seen, precision_of(y));
   }
   return no;
 }

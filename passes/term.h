@@ -52,7 +52,7 @@ inline Term reshape(Term x, ir::Shape shape) { return {x.b, x.b->reshape(x.v, st
 inline Term transpose(Term x, std::vector<int64_t> axes) { return {x.b, x.b->transpose(x.v, std::move(axes))}; }
 inline Term broadcast(Term x, ir::Shape shape, std::vector<int64_t> axes) { return {x.b, x.b->broadcast(x.v, std::move(shape), std::move(axes))}; }
 inline Term reduce(ir::Op op, Term x, std::vector<int64_t> axes) { return {x.b, x.b->reduce(op, x.v, std::move(axes))}; }
-inline Term contract(std::string spec, Term x, Term y) { return {x.b, x.b->contract(std::move(spec), x.v, y.v)}; }
+inline Term contract(std::string spec, Term x, Term y, ir::Precision precision = ir::Precision::f32) { return {x.b, x.b->contract(std::move(spec), x.v, y.v, precision)}; }
 inline Term iota(Term like, ir::ElementType element, int64_t axis) { return {like.b, like.b->iota({element, like.shape()}, axis)}; }
 
 /// The axes of 0..rank that are not in `axes` (increasing).

@@ -27,6 +27,8 @@ Status command_info(Model& model, const CommandOptions& options) {
   const program::Program& program = *model.program();
   int64_t parameters = 0, frozen = 0;
   size_t slots = 0;
+  std::string precision = text(program.precision());
+  if (precision.empty()) precision = "f32";
   for (const Variable& variable : model.variables) {
     if (variable.kind == program::VariableKind::parameter) (variable.frozen ? frozen : parameters) += variable.type.elements();
     if (!variable.belongs_to_model()) slots += variable.bytes;
@@ -56,13 +58,15 @@ Status command_info(Model& model, const CommandOptions& options) {
     out.add("name", std::string_view(model.name())).add("source", std::string_view(text(program.source()))).add("target", std::string_view(text(program.target())));
     out.add("parameters", parameters).add("frozen", frozen).add("peak_bytes", plan_bytes(model)).add("variable_bytes", int64_t(program.variables_bytes()));
     out.add("slot_bytes", int64_t(slots));
+    out.add("precision", std::string_view(precision));
     out.add("arena_bytes", int64_t(model.arena_bytes())).add("scratch_bytes", int64_t(model.scratch_bytes())).add("constant_bytes", int64_t(constants));
     out.add("kernels", int64_t(size(program.kernels()))).add("calls", int64_t(calls)).add("threads", int64_t(model.threads()));
     out.raw("variables", json_array(variables)).raw("entries", json_array(entries)).raw("exports", json_array(exports)).raw("hyperparameters", json_array(hypers));
     fmt::print("{}\n", out.text());
     return {};
   }
-  fmt::print("{} (from {}), compiled for {}\n\n", model.name(), text(program.source()), text(program.target()));
+  fmt::print("{} (from {}), compiled for {}{}\n\n", model.name(), text(program.source()), text(program.target()),
+             precision == "f32" ? "" : fmt::format(", products in {}", precision));
   size_t width = 4;
   for (const Variable& variable : model.variables)
     if (variable.belongs_to_model()) width = std::max(width, variable.name.size());

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -99,6 +100,15 @@ std::vector<std::string> missing_features(const std::vector<std::string>& needed
   for (const std::string& feature : needed)
     if (flags.find(" " + feature + " ") == std::string::npos) missing.push_back(feature);
   return missing;
+}
+
+bool permit_amx() {
+#if defined(__x86_64__)
+  constexpr long request_permission = 0x1023, tile_data = 18;   // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA (asm/prctl.h, Documentation/arch/x86/xstate.rst)
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
 }
 
 #if defined(__x86_64__)

@@ -18,6 +18,8 @@ std::vector<std::string> missing_features(const std::vector<std::string>& needed
 /// A figure of this process in bytes, by its name in /proc/self/status ("RssAnon": memory of its own, "VmHWM": the most so far, files that it maps
 /// included); 0 if the kernel does not say.
 int64_t process_bytes(const char* name);
+/// Linux gives the tile registers of AMX to processes that ask for them, once and for all their threads. Whether we have them now.
+bool permit_amx();
 
 /// While it lives: round to nearest, all exceptions masked, denormals flushed. Then the caller's setting again.
 class FloatControl {

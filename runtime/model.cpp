@@ -35,6 +35,8 @@ Result<std::unique_ptr<Model>> Model::create(const gradc_image* image, int threa
   if (auto missing = missing_features(needed); !missing.empty())
     return Error{GRADC_MACHINE, fmt::format("'{}' was compiled for {}, but this processor lacks {}", model->name(), text(model->program_->target()),
                                             fmt::join(missing, ", "))};
+  if (std::find(needed.begin(), needed.end(), "amx_tile") != needed.end() && !permit_amx())
+    return Error{GRADC_MACHINE, fmt::format("'{}' uses the tile registers of AMX, which the system does not permit to this process", model->name())};
   model->team_ = std::make_unique<Team>(threads > 0 ? threads : usable_cores());
   GRADC_TRY(model->resolve(image));
   model->initialize(seed ? *seed : model->program_->seed());

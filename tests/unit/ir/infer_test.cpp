@@ -147,6 +147,12 @@ TEST_CASE("shape rules: contract") {
   CHECK(contract("mk,kn->m", x, w) == "contract: index n is in one operand alone");
   CHECK(contract("mkl,lkn->mn", x, w) == "contract: \"mkl\" names 3 indices of f32[2, 3]");
   CHECK(contract("mk,nk->mn", x, w) == "contract: index k is 3 and 4 (contracting f32[2, 3] with f32[3, 4] by mk,nk->mn)");
+  auto precise = [](std::string precision, Type a, Type b) { return infer(Op::contract, {a, b}, {{Attr::spec, std::string("mk,kn->mn")}, {Attr::precision, precision}}); };
+  CHECK(precise("bf16", x, w) == "f32[2, 4]");
+  CHECK(precise("bf16x3", x, w) == "f32[2, 4]");
+  CHECK(precise("fp8", x, w) == "contract: precision is \"bf16\" or \"bf16x3\", or left out for f32; not \"fp8\"");
+  CHECK(precise("f32", x, w) == "contract: precision is \"bf16\" or \"bf16x3\", or left out for f32; not \"f32\"");
+  CHECK(precise("bf16", t(f64, {2, 3}), t(f64, {3, 4})) == "contract: operands of precision bf16 are f32, not f64");
   CHECK(contract("mk,kn->mn", x, t(f64, {3, 4})) == "contract: contracts f32[2, 3] with f64[3, 4]");
   CHECK(contract("mk,kn->mn", t(i32, {2, 3}), t(i32, {3, 4})) == "contract: contracts i32[2, 3] with i32[3, 4]");
   CHECK(std::get<ContractSpec>(ContractSpec::parse("bmk,kn->bmn")).text() == "bmk,kn->bmn");
