@@ -95,7 +95,7 @@ void ContractEmitter::block() {
 }
 
 void ContractEmitter::row_block(LlvmValue first, LlvmValue last) {
-  if (plan_.pack_a) pack_rows(first, last, number(0), number(plan_.depth), plan_.width);
+  if (plan_.pack_a && !plan_.turned) pack_rows(first, last, number(0), number(plan_.depth), plan_.width);
   if (plan_.deferred) set_pending({number(0), number(0), number(0)});
   for_panels([&](const Panel& panel) { one_panel(panel, first, last); });
   if (plan_.deferred) finish_deferred();
@@ -131,16 +131,18 @@ void ContractEmitter::for_panels(llvm::function_ref<void(const Panel&)> visit) {
 
 void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue last) {
   bool packed = plan_.pack_b || (panel.mask && plan_.pack_masked);
-  auto operands = [&](LlvmValue first_depth) {
+  auto operands = [&](LlvmValue first_depth, LlvmValue packed_row) {
     Operand a, b;
     if (plan_.pack_a) {
-      a = {scratch_at(plan_.a_offset), frame_.scratch, plan_.a_row_stride, 1, 0};
-      a.base = at(a.base, add(times(first, -a.row_stride), first_depth));
+      a = {scratch_at(plan_.a_offset), frame_.scratch, plan_.a_row_stride, plan_.a_depth_stride, 0};
+      a.low = plan_.a_low;
+      a.base = at(a.base, add(times(packed_row, -a.row_stride), times(places(first_depth), a.depth_stride)));
     } else {
       a = in_place(Side::a, panel, first_depth);
     }
     if (packed) {
       b = {scratch_at(plan_.b_offset), frame_.scratch, 0, panel.vectors * plan_.width, 1};
+      b.low = plan_.b_low;
     } else {
       b = in_place(Side::b, panel, first_depth);
     }
@@ -149,23 +151,33 @@ void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue l
   LlvmValue waiting = scratch_at(plan_.tile_offset);
   if (plan_.turned) {
     pack_panel(panel, number(0), number(plan_.depth));
-    auto [a, b] = operands(number(0));
     loop(first, last, plan_.row_block, [&](LlvmValue block) {
+      auto [a, b] = operands(number(0), block);
       LlvmValue end = minimum(add(block, number(plan_.row_block)), last);
-      row_tiles(block, end, [&](int height, LlvmValue row) {
-        Values sums = products(panel, height, a, b, row, number(plan_.depth), zero_sums(static_cast<size_t>(height * panel.vectors)));
-        store_sums(sums, panel, at(waiting, times(b_.CreateSub(row, block), panel.vectors * plan_.width)));
-      });
+      if (plan_.pack_a) pack_rows(block, end, number(0), number(plan_.depth), plan_.width);
+      auto place = [&](LlvmValue row) { return at(waiting, times(b_.CreateSub(row, block), panel.vectors * plan_.width)); };
+      if (plan_.amx) {
+        amx_rows(panel, block, end, a, b, number(plan_.depth), true, place, [](LlvmValue, LlvmValue) {});
+      } else {
+        row_tiles(block, end, [&](int height, LlvmValue row) {
+          store_sums(products(panel, height, a, b, row, places(number(plan_.depth)), zero_sums(static_cast<size_t>(height * panel.vectors))), panel, place(row));
+        });
+      }
       finish_turned(panel, block, end, waiting);
     });
     return;
   }
   if (plan_.depth_block >= plan_.depth) {
     if (packed) pack_panel(panel, number(0), number(plan_.depth));
-    auto [a, b] = operands(number(0));
+    auto [a, b] = operands(number(0), first);
+    if (plan_.amx) {
+      amx_rows(panel, first, last, a, b, number(plan_.depth), true, [&](LlvmValue) { return waiting; },
+               [&](LlvmValue row, LlvmValue count) { finish_rows(panel, row, count, waiting); });
+      return;
+    }
     row_tiles(first, last, [&](int height, LlvmValue row) {
       if (plan_.deferred) return deferred_tile(panel, height, a, b, row);
-      Values sums = products(panel, height, a, b, row, number(plan_.depth), zero_sums(static_cast<size_t>(height * panel.vectors)));
+      Values sums = products(panel, height, a, b, row, places(number(plan_.depth)), zero_sums(static_cast<size_t>(height * panel.vectors)));
       if (plan_.epilogue_in_loop) {
         store_sums(sums, panel, waiting);
         finish_rows(panel, row, number(height), waiting);
@@ -181,12 +193,16 @@ void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue l
   loop(number(0), number(plan_.depth), plan_.depth_block, [&](LlvmValue k) {
     LlvmValue depth = minimum(number(plan_.depth_block), b_.CreateSub(number(plan_.depth), k));
     if (packed) pack_panel(panel, k, depth);
-    auto [a, b] = operands(k);
+    auto [a, b] = operands(k, first);
+    if (plan_.amx) {
+      amx_rows(panel, first, last, a, b, depth, false, [&](LlvmValue row) { return at(waiting, times(b_.CreateSub(row, first), row_size)); }, [](LlvmValue, LlvmValue) {});
+      return;
+    }
     row_tiles(first, last, [&](int height, LlvmValue row) {
       LlvmValue place = at(waiting, times(b_.CreateSub(row, first), row_size));
       Values sums(static_cast<size_t>(height * panel.vectors));
       load_sums(sums, panel, place);
-      store_sums(products(panel, height, a, b, row, depth, std::move(sums)), panel, place);
+      store_sums(products(panel, height, a, b, row, places(depth), std::move(sums)), panel, place);
     });
   });
   finish_rows(panel, first, rows, waiting);

@@ -3,6 +3,8 @@
 //   contract.cpp       the loop nest: units, outer indices, blocks of rows, panels, row tiles
 //   contract_tile.cpp  a register tile: products, sums in SSA values, epilogue
 //   contract_pack.cpp  copies of operands in the order in which tiles read them
+//   contract_bf16.cpp  the same for precisions below f32
+//   contract_amx.cpp   tiles of AMX
 #pragma once
 #include <llvm/ADT/STLFunctionalExtras.h>
 
@@ -35,6 +37,11 @@ class ContractEmitter {
     LlvmValue first_depth = nullptr;   // blocked along the depth: where the depth block starts
     Values lane_offsets;               // blocked along lanes, unless blocks and panels begin together: of each vector of the panel
     int64_t stride(Along along) const { return along == Along::rows ? row_stride : along == Along::depth ? depth_stride : lane_stride; }
+    int64_t low = 0;   // bf16x3: elements to where the low halves lie
+  };
+  // A value that takes part in a product: f32, pairs of bf16, or high and low halves of such pairs.
+  struct Term {
+    LlvmValue high = nullptr, low = nullptr;
   };
   // Some vectors of columns. `mask` is for the last of them; null if it is whole.
   struct Panel {
@@ -66,7 +73,7 @@ class ContractEmitter {
   void finish_deferred();
   void finish_turned(const Panel&, LlvmValue first_row, LlvmValue last_row, LlvmValue sums_at);
   void dot_tile(int height, LlvmValue row);
-  LlvmValue multiply_add(LlvmValue x, LlvmValue y, LlvmValue sum);
+  LlvmValue multiply_add(const Term& x, const Term& y, LlvmValue sum);
   LlvmValue horizontal_sum(LlvmValue);
 
   // ---- deferred epilogues: the tile whose sums wait in scratch, as {first row, first lane, rows}
@@ -89,6 +96,20 @@ class ContractEmitter {
   void pack_vector(LlvmValue first_depth, LlvmValue depth, int64_t unit);
   void pack_line(Side, LlvmValue row, LlvmValue first_depth, LlvmValue depth, int64_t unit, LlvmValue to);
   Values transposed_block(const Buffer&, LlvmValue place, int64_t row_stride, int64_t rows, int64_t depth);
+  // ---- pairs of bf16 (contract_bf16.cpp)
+  LlvmValue multiply_pairs(LlvmValue x, LlvmValue y, LlvmValue sum);
+  Term to_pairs(LlvmValue first, LlvmValue second, bool interleaved);
+  void store_pairs(const Term&, LlvmValue at, int64_t low);
+  void pack_pairs(const Panel&, LlvmValue first_depth, LlvmValue depth);
+  void pack_pairs_transposed(const Panel&, LlvmValue first_depth, LlvmValue depth);
+  void pack_pairs_by_depth(LlvmValue first_row, LlvmValue last_row);
+  void pack_pairs_of_columns(LlvmValue first_row, LlvmValue last_row);
+  void pack_pairs_line(Side, LlvmValue row, LlvmValue first_depth, LlvmValue depth, int64_t unit, LlvmValue to);
+  LlvmValue places(LlvmValue depth);
+  // ---- tiles of AMX (contract_amx.cpp)
+  void amx_rows(const Panel&, LlvmValue first_row, LlvmValue last_row, const Operand& a, const Operand& b, LlvmValue depth, bool fresh, llvm::function_ref<LlvmValue(LlvmValue row)> place,
+                llvm::function_ref<void(LlvmValue row, LlvmValue count)> done);
+
   bool lane_last(Side) const;   // does it have the lane index?
   Values operand_index(Side, LlvmValue row, LlvmValue k, LlvmValue lane) const;
 

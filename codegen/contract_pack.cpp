@@ -71,6 +71,7 @@ ContractEmitter::Operand ContractEmitter::in_place(Side side, const Panel& panel
 }
 
 void ContractEmitter::pack_panel(const Panel& panel, LlvmValue first_depth, LlvmValue depth) {
+  if (plan_.pairs()) return pack_pairs(panel, first_depth, depth);
   if (plan_.b_access && panel.whole_lanes >= 0) {
     const auto& strides = plan_.b_access->strides;
     bool lanes_blocked = plan_.b_access->blocked == static_cast<int>(strides.size()) - 1;
@@ -173,6 +174,7 @@ void ContractEmitter::pack_transposed(const Panel& panel, LlvmValue first_depth,
 }
 
 void ContractEmitter::pack_rows(LlvmValue first_row, LlvmValue last_row, LlvmValue first_depth, LlvmValue depth, int64_t unit) {
+  if (plan_.pairs() && plan_.a_rows_adjacent) return plan_.amx ? pack_pairs_of_columns(first_row, last_row) : pack_pairs_by_depth(first_row, last_row);
   LlvmValue to = scratch_at(plan_.a_offset);
   loop(first_row, last_row, 1, [&](LlvmValue row) {
     LlvmValue row_at = at(to, times(b_.CreateSub(row, first_row), plan_.a_row_stride));
@@ -186,6 +188,7 @@ void ContractEmitter::pack_vector(LlvmValue first_depth, LlvmValue depth, int64_
 
 // The reduced elements first_depth ... first_depth + depth of one row, zeros up to a multiple of `unit`.
 void ContractEmitter::pack_line(Side side, LlvmValue row, LlvmValue first_depth, LlvmValue depth, int64_t unit, LlvmValue to) {
+  if (plan_.pairs()) return pack_pairs_line(side, row, first_depth, depth, unit, to);
   int width = plan_.width;
   LlvmValue whole = b_.CreateAnd(depth, number(-width));
   loop(number(0), whole, width, [&](LlvmValue k) { store(frame_.scratch, operand_vector(side, row, add(first_depth, k), nullptr, nullptr), at(to, k), bytes_); });

@@ -350,8 +350,8 @@ double tile_cycles(int rows, int vectors, const Target& target) {
 }
 
 // The tile with the fewest cycles that fits the registers. `rows` is what calls compute: how many at once, and how often.
-// `group`: heights above 1 are multiples of it.
-Tile choose_tile(const std::vector<std::pair<int64_t, int64_t>>& rows, int64_t lane_vectors, int registers, int group, const Target& target) {
+// `group`: heights above 1 are multiples of it. An operand may consist of several parts, each a register.
+Tile choose_tile(const std::vector<std::pair<int64_t, int64_t>>& rows, int64_t lane_vectors, int registers, int group, int parts, const Target& target) {
   auto cycles = [&](const Tile& tile, int vectors) {
     double sum = 0;
     for (auto [count, times] : rows) {
@@ -366,7 +366,7 @@ Tile choose_tile(const std::vector<std::pair<int64_t, int64_t>>& rows, int64_t l
     for (int height = 1; height <= 16 && height <= rows[0].first; ++height) {
       if (height > 1 && height % group != 0) continue;
       // A single row's columns are read once: straight from memory, in no register.
-      if (height * vectors + vectors + 1 > registers && !(height == 1 && vectors + 2 <= registers)) continue;
+      if (height * vectors + parts * (vectors + 1) > registers && !(height == 1 && parts * (vectors + 1) + 1 <= registers)) continue;
       for (int second = 1; second < std::max(height, 2); ++second) {
         if (second > 1 && second % group != 0) continue;
         Tile tile{{height, second, 1}, vectors};
@@ -395,7 +395,15 @@ constexpr int deferred_registers = 13;   // that an epilogue between products ma
 constexpr int64_t near_bytes = 4 << 20;
 bool updates(const ContractPlan& plan) {
   const auto& in_place = plan.kernel.in_place;
-  return plan.form == ContractForm::lanes && !plan.turned && !plan.dynamic_lanes && plan.depth >= 8 && std::any_of(in_place.begin(), in_place.end(), [](int input) { return input >= 0; });
+  return plan.form == ContractForm::lanes && !plan.turned && !plan.dynamic_lanes && plan.places(plan.depth) >= 8 && std::any_of(in_place.begin(), in_place.end(), [](int input) { return input >= 0; });
+}
+
+// As in the gradient of a weight.
+bool rows_adjacent(const ContractPlan& plan) {
+  if (!plan.a_access || plan.row_axis < 0) return false;
+  size_t row = 0;
+  for (int i = 0; i < plan.row_axis; ++i) row += plan.axes[i].role != AxisRole::lanes && plan.axes[i].in_a;
+  return plan.a_access->strides[row] == 1;
 }
 
 void choose_tiles(ContractPlan& plan, const Target& target) {
@@ -404,13 +412,16 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
   int64_t bytes = element_bytes(element);
   plan.element = element;
   plan.width = target.lanes * 4 / static_cast<int>(bytes);
+  CHECK(!plan.pairs() || target.bf16, "{} has no products of bf16", target.name);
+  const int parts = plan.precision == Precision::bf16x3 ? 2 : 1;
   auto contiguous = [](const std::optional<LinearAccess>& access) { return access && access->strides.back() == 1; };   // along its last axis
 
   if (plan.form == ContractForm::dot) {
     plan.heights = {4, 1, 1};
     plan.vectors = 4;   // partial sums of a row
-    plan.pack_a = plan.pack_b = !contiguous(plan.a_access) || !contiguous(plan.b_access);
-    plan.depth_block = std::min<int64_t>(up(plan.depth, plan.width * plan.vectors), up(4096, plan.width * plan.vectors));
+    plan.pack_a = plan.pack_b = plan.pairs() || !contiguous(plan.a_access) || !contiguous(plan.b_access);
+    int64_t chunk = plan.width * plan.vectors * (plan.pairs() ? 2 : 1);
+    plan.depth_block = std::min<int64_t>(up(plan.depth, chunk), up(4096, chunk));
     plan.row_block = plan.heights[0];
   } else {
     // Rows of a call begin at multiples of the group, unless a call begins within a row index that is not a multiple of it.
@@ -422,9 +433,12 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     int64_t rows = std::max<int64_t>(plan.dynamic_rows ? std::min(plan.rows, granule) : plan.rows, 1);
     std::vector<std::pair<int64_t, int64_t>> calls = {{rows, plan.rows / rows}};
     if (plan.rows % rows) calls.push_back({plan.rows % rows, 1});
-    plan.deferred = updates(plan) && plan.lanes % plan.width == 0 && target.registers >= 32;
+    plan.amx = plan.pairs() && target.amx;
+    plan.a_rows_adjacent = rows_adjacent(plan);
+    plan.deferred = !plan.pairs() && updates(plan) && plan.lanes % plan.width == 0 && target.registers >= 32;
     int registers = target.registers - 1 - (target.fma ? 0 : 1) - (plan.deferred ? deferred_registers : 0);
-    Tile tile = choose_tile(calls, plan.deferred ? 1 : lane_vectors, registers, rows_blocked ? ContractPlan::row_group : 1, target);
+    Tile tile = plan.amx ? Tile{{32, 16, 1}, static_cast<int>(std::min<int64_t>(lane_vectors, 2))}
+                         : choose_tile(calls, plan.deferred ? 1 : lane_vectors, registers, rows_blocked ? ContractPlan::row_group : 1, parts, target);
     plan.vectors = tile.vectors;
     plan.heights = tile.heights;
     bool partial = plan.lanes % plan.width != 0 || plan.dynamic_lanes;
@@ -439,9 +453,10 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     plan.pack_masked = partial && !target.avx512;
     if (plan.form == ContractForm::batch_lanes) plan.pack_a = plan.pack_b = plan.pack_masked = false;
     if (plan.turned) plan.pack_b = true, plan.pack_masked = false;
+    if (plan.pairs()) plan.pack_a = plan.pack_b = true, plan.pack_masked = false;
     int64_t most = std::max<int64_t>(packed_bytes / (plan.panel() * bytes), 64);   // reduced elements of a panel
     int64_t blocks = plan.pack_b || plan.pack_masked ? (plan.depth + most - 1) / most : 1;
-    plan.depth_block = blocks <= 1 ? plan.depth : up((plan.depth + blocks - 1) / blocks, 16);
+    plan.depth_block = blocks <= 1 ? plan.depth : up((plan.depth + blocks - 1) / blocks, 32);
     plan.row_block = plan.rows;
     if (plan.depth_block < plan.depth) plan.row_block = std::min(plan.rows, up(64, tile.heights[0]));
     if (plan.deferred) plan.row_block = std::min(plan.rows, up(64, tile.heights[0]));
@@ -450,31 +465,40 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
       plan.depth_block = plan.depth;
       plan.row_block = unit * std::max<int64_t>(1, 16384 / (unit * plan.panel() * bytes));
     }
-    if (plan.pack_a) plan.row_block = std::min(plan.row_block, std::max<int64_t>(packed_bytes / (std::max<int64_t>(plan.depth, 1) * bytes) / tile.heights[0], 1) * tile.heights[0]);
+    if (plan.pack_a && !plan.turned) plan.row_block = std::min(plan.row_block, std::max<int64_t>(packed_bytes / (std::max<int64_t>(plan.places(plan.depth), 1) * bytes) / tile.heights[0], 1) * tile.heights[0]);
   }
   int64_t work = 0;   // instructions of the epilogue for one vector, about
   for (const Node& node : plan.kernel.body.nodes)
     if (is_map(node.op)) work += transcendental(node.op) ? 24 : 1;
-  plan.epilogue_in_loop = plan.form != ContractForm::dot && !plan.turned && work * plan.heights[0] * plan.vectors > epilogue_unrolled;
+  plan.epilogue_in_loop = plan.form != ContractForm::dot && !plan.turned && (plan.amx || work * plan.heights[0] * plan.vectors > epilogue_unrolled);
   auto take = [&](int64_t size) {
     int64_t at = plan.scratch;
     plan.scratch = up(plan.scratch + size, 64);
     return at;
   };
+  auto packed = [&](int64_t& offset, int64_t& low, int64_t elements) {
+    offset = take(elements * bytes);
+    if (parts == 2) low = (take(elements * bytes) - offset) / bytes;
+  };
   if (plan.form == ContractForm::dot) {
-    plan.a_row_stride = plan.depth_block;
-    if (plan.pack_a) plan.b_offset = take(plan.depth_block * bytes), plan.a_offset = take(plan.heights[0] * plan.a_row_stride * bytes);
+    plan.a_row_stride = plan.places(plan.depth_block);
+    if (plan.pack_a) {
+      packed(plan.b_offset, plan.b_low, plan.places(plan.depth_block));
+      packed(plan.a_offset, plan.a_low, plan.heights[0] * plan.a_row_stride);
+    }
     return;
   }
-  if (plan.pack_b || plan.pack_masked) plan.b_offset = take(plan.depth_block * plan.panel() * bytes);
-  plan.a_row_stride = up(plan.depth, plan.width);
+  if (plan.pack_b || plan.pack_masked) packed(plan.b_offset, plan.b_low, plan.places(plan.depth_block) * plan.panel());
+  plan.a_row_stride = up(plan.places(plan.depth), plan.width);
   if (plan.a_row_stride * bytes % 1024 == 0) plan.a_row_stride += plan.width;
-  if (plan.pack_a) plan.a_offset = take(plan.row_block * plan.a_row_stride * bytes);
-  if (plan.turned) plan.turn_offset = take(plan.width * plan.width * bytes);
+  const int64_t block_rows = plan.amx ? up(plan.row_block, plan.heights[0]) : plan.row_block;
+  if (plan.pairs() && !plan.amx && plan.a_rows_adjacent) plan.a_row_stride = 1, plan.a_depth_stride = up(plan.row_block, plan.width);
+  if (plan.pack_a) packed(plan.a_offset, plan.a_low, plan.a_row_stride == 1 ? plan.places(plan.depth) * plan.a_depth_stride : block_rows * plan.a_row_stride);
+  if (plan.turned || plan.pairs()) plan.turn_offset = take(parts * plan.width * plan.width * bytes);
   plan.deferred = plan.deferred && plan.depth_block >= plan.depth;
   plan.prefetched = plan.deferred && std::count_if(plan.kernel.in_place.begin(), plan.kernel.in_place.end(), [](int input) { return input >= 0; }) * plan.rows * plan.lanes * bytes > near_bytes;
   if (plan.deferred) plan.epilogue_in_loop = true, plan.pending_offset = take(3 * sizeof(int64_t));
-  if (plan.depth_block < plan.depth || plan.turned) plan.tile_offset = take(plan.row_block * plan.panel() * bytes);
+  if (plan.depth_block < plan.depth || plan.turned) plan.tile_offset = take(block_rows * plan.panel() * bytes);
   else if (plan.epilogue_in_loop) plan.tile_offset = take(plan.heights[0] * plan.panel() * bytes);
 }
 }  // namespace
@@ -494,6 +518,7 @@ std::array<int64_t, 3> tile_counts(const std::array<int, 3>& heights, int64_t ro
 }
 
 ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
+  const Precision precision = contract_precision(kernel.body[kernel.hero].attrs);
   auto arrange_as = [&](bool batch_lanes, bool turned = false) {
     ContractPlan plan;
     plan.turned = turned;
@@ -504,9 +529,13 @@ ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
     Canonical(kernel, plan).run(kernel, roles, groups);
     plan.a_access = linear_access(plan.kernel, plan.a);
     plan.b_access = linear_access(plan.kernel, plan.b);
+    plan.precision = precision;
+    // Pairs are packed from strided operands, or element by element.
+    for (auto* access : {&plan.a_access, &plan.b_access})
+      if (plan.pairs() && *access && (*access)->blocked >= 0) access->reset();
     return plan;
   };
-  ContractPlan plan = arrange_as(true);
+  ContractPlan plan = arrange_as(precision == Precision::f32);
   // Batch lanes are read in place; merged reduced indices may not allow that.
   if (plan.form == ContractForm::batch_lanes && (!plan.a_access || !plan.b_access)) plan = arrange_as(false);
   if (better_turned(plan)) plan = arrange_as(false, true);

@@ -55,15 +55,19 @@ struct ContractPlan {
   bool turned = false;                               // results have their lanes along the row index: tiles are transposed first
 
   ir::ElementType element = ir::ElementType::f32;
+  ir::Precision precision = ir::Precision::f32;      // below f32 both operands are packed, see contract_bf16.cpp
+  bool amx = false;                                  // products in tiles of AMX, see contract_amx.cpp
   int width = 1;                                     // elements of a vector
   int vectors = 1;                                   // of a full panel
   std::array<int, 3> heights = {1, 1, 1};            // of row tiles, falling; the last is 1
+  bool a_rows_adjacent = false;                      // rows of a lie next to each other, its reduced index does not
   bool pack_a = false, pack_b = false;               // copied to scratch first
   bool pack_masked = false;                          // of b, panels whose last vector is masked
   int64_t depth_block = 1;                           // reduced elements that are packed at once
-  int64_t a_row_stride = 1;                          // of packed a, in elements
+  int64_t a_row_stride = 1, a_depth_stride = 1;      // of packed a, in elements
   int64_t row_block = 1;                             // rows between which packed operands are reused
   bool epilogue_in_loop = false;                     // accumulators go through scratch to a loop over rows
+  int64_t a_low = 0, b_low = 0;                      // bf16x3: elements from packed high halves to low ones
   bool deferred = false;                             // the epilogue of a tile runs between the products of the next one
   bool prefetched = false;                           // what it overwrites is asked for a tile ahead
   // Scratch in bytes: packed b, packed a, accumulators, a block of them transposed, where the deferred ones belong.
@@ -71,6 +75,9 @@ struct ContractPlan {
 
   static constexpr int row_group = 4;   // rows of a blocked operand that tiles read together: heights above 1 are multiples of it
 
+  bool pairs() const { return precision != ir::Precision::f32; }
+  /// What so many reduced elements take when packed, in elements of the result's type: pairs of bf16 are as large as an f32.
+  int64_t places(int64_t depth) const { return amx ? (depth + 31) / 32 * 16 : pairs() ? (depth + 1) / 2 : depth; }
   int panel() const { return vectors * width; }
   int result_lanes() const { return turned ? row_axis : lane_axis; }   // the axis along which results are computed
 };

@@ -12,7 +12,12 @@ constexpr int64_t unroll = 4;   // of the reduction: more costs compile time and
 constexpr int row_group = ContractPlan::row_group;
 }
 
-LlvmValue ContractEmitter::multiply_add(LlvmValue x, LlvmValue y, LlvmValue sum) {
+LlvmValue ContractEmitter::multiply_add(const Term& a, const Term& b, LlvmValue sum) {
+  LlvmValue x = a.high, y = b.high;
+  if (plan_.pairs()) {
+    sum = multiply_pairs(x, y, sum);
+    return b.low ? multiply_pairs(a.low, y, multiply_pairs(x, b.low, sum)) : sum;
+  }
   if (target_.fma) return b_.CreateIntrinsic(llvm::Intrinsic::fma, {sum->getType()}, {x, y, sum});
   return b_.CreateFAdd(b_.CreateFMul(x, y), sum);
 }
@@ -56,24 +61,25 @@ Values ContractEmitter::products(const Panel& panel, int height, const Operand& 
     for (LlvmValue start : p.start) now.push_back(at(start, offset(p.of, Along::depth, add(p.of.first_depth, k))));
     return now;
   };
-  auto element = [&](const Pointers& p, const Values& now, int r, int v, int64_t k) -> LlvmValue {
+  auto element = [&](const Pointers& p, const Values& now, int r, int v, int64_t k, int64_t further) -> LlvmValue {
     LlvmValue start = now[r / p.rows * (panel.vectors / p.vectors) + v / p.vectors];
     LlvmValue lanes = offset(p.of, Along::lanes, v % p.vectors * plan_.width);
-    LlvmValue place = at(start, add(lanes, number(r % p.rows * p.of.row_stride + k * p.of.depth_stride)));
+    LlvmValue place = at(start, add(lanes, number(r % p.rows * p.of.row_stride + k * p.of.depth_stride + further)));
     if (p.of.lane_stride != 0) return load(p.of.buffer, place, v == panel.vectors - 1 ? panel.mask : nullptr, bytes_);
     auto* one = b_.CreateAlignedLoad(scalar_, place, llvm::Align(bytes_));
     describe_access(one, p.of.buffer);
     return splat(one);
   };
-  // One reduced element, `k` after the pointers.
+  auto term = [&](const Pointers& p, const Values& now, int r, int v, int64_t k) { return Term{element(p, now, r, v, k, 0), p.of.low ? element(p, now, r, v, k, p.of.low) : nullptr}; };
+  // One reduced element (a pair of them below f32), `k` after the pointers.
   auto step = [&](int64_t k, const Values& a_now, const Values& b_now, Values& s) {
-    Values columns;
-    for (int v = 0; v < panel.vectors; ++v) columns.push_back(element(of_b, b_now, 0, v, k));
+    std::vector<Term> columns;
+    for (int v = 0; v < panel.vectors; ++v) columns.push_back(term(of_b, b_now, 0, v, k));
     for (int r = 0; r < height; ++r) {
-      LlvmValue one = a.lane_stride == 0 ? element(of_a, a_now, r, 0, k) : nullptr;
+      Term one = a.lane_stride == 0 ? term(of_a, a_now, r, 0, k) : Term();
       for (int v = 0; v < panel.vectors; ++v) {
         LlvmValue& sum = s[r * panel.vectors + v];
-        sum = multiply_add(one ? one : element(of_a, a_now, r, v, k), columns[v], sum);
+        sum = multiply_add(one.high ? one : term(of_a, a_now, r, v, k), columns[v], sum);
       }
     }
   };
@@ -154,9 +160,9 @@ void ContractEmitter::finish(const Panel& panel, LlvmValue row, llvm::ArrayRef<L
 // The products of a tile, with the epilogue of the one before between them; what that leaves over follows.
 void ContractEmitter::deferred_tile(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row) {
   Pending before = pending();
-  int64_t rounds = plan_.depth / unroll, each = (plan_.heights[0] + rounds - 1) / rounds;
+  int64_t rounds = plan_.places(plan_.depth) / unroll, each = (plan_.heights[0] + rounds - 1) / rounds;
   LlvmValue used = minimum(number(rounds), b_.CreateUDiv(before.rows, number(each)));
-  Values sums = products(panel, height, a, b, row, number(plan_.depth), zero_sums(static_cast<size_t>(height * panel.vectors)), used, [&](LlvmValue round) {
+  Values sums = products(panel, height, a, b, row, places(number(plan_.depth)), zero_sums(static_cast<size_t>(height * panel.vectors)), used, [&](LlvmValue round) {
     for (int64_t i = 0; i < each; ++i) {
       LlvmValue place = add(times(round, each), number(i));
       if (plan_.prefetched) prefetch_in_place(panel, add(row, place));
@@ -236,9 +242,13 @@ void ContractEmitter::dot_tile(int height, LlvmValue row) {
   Values sums = zero_sums(static_cast<size_t>(height * parts));
   auto part = [&](const Operand& a, const Operand& b, LlvmValue k, int p, LlvmValue mask, Values& s) {
     k = add(k, number(p * width));
-    LlvmValue y = load(b.buffer, at(b.base, offset(b, Along::depth, k)), mask, bytes_);
+    auto term = [&](const Operand& operand, LlvmValue start) {
+      LlvmValue place = at(start, offset(operand, Along::depth, k));
+      return Term{load(operand.buffer, place, mask, bytes_), operand.low ? load(operand.buffer, at(place, operand.low), mask, bytes_) : nullptr};
+    };
+    Term y = term(b, b.base);
     for (int r = 0; r < height; ++r) {
-      LlvmValue x = load(a.buffer, at(a.base, add(offset(a, Along::rows, add(row, number(r))), offset(a, Along::depth, k))), mask, bytes_);
+      Term x = term(a, at(a.base, offset(a, Along::rows, add(row, number(r)))));
       s[r * parts + p] = multiply_add(x, y, s[r * parts + p]);
     }
   };
@@ -249,13 +259,15 @@ void ContractEmitter::dot_tile(int height, LlvmValue row) {
     });
   };
   if (plan_.pack_a) {
-    Operand a{scratch_at(plan_.a_offset), frame_.scratch, plan_.depth_block, 1, 0}, b{scratch_at(plan_.b_offset), frame_.scratch, 0, 1, 0};
+    Operand a{scratch_at(plan_.a_offset), frame_.scratch, plan_.a_row_stride, 1, 0}, b{scratch_at(plan_.b_offset), frame_.scratch, 0, 1, 0};
+    a.low = plan_.a_low, b.low = plan_.b_low;
     a.base = at(a.base, times(row, -a.row_stride));
     sums = loop(number(0), number(plan_.depth), plan_.depth_block, std::move(sums), [&](LlvmValue k, Values s) {
       LlvmValue depth = minimum(number(plan_.depth_block), b_.CreateSub(number(plan_.depth), k));
-      pack_rows(row, add(row, number(height)), k, depth, chunk);
-      pack_vector(k, depth, chunk);
-      return chunks(a, b, depth, std::move(s));
+      int64_t unit = plan_.pairs() ? 2 * chunk : chunk;
+      pack_rows(row, add(row, number(height)), k, depth, unit);
+      pack_vector(k, depth, unit);
+      return chunks(a, b, places(depth), std::move(s));
     });
   } else {
     Operand a = in_place(Side::a), b = in_place(Side::b);

@@ -180,9 +180,12 @@ std::string guilty_kernels(ir::Function f) {
 
 // What is wrong with the compiled form of a random graph, or "".
 std::string wrong(uint64_t seed) {
-  auto all = test::targets();
+  // Some with contracts of lower precision, where there is a target for them.
+  auto all = test::targets(), low = test::bf16_targets();
+  const bool precisions = seed % 5 == 0 && !low.empty();
+  if (precisions) all = low;
   std::mt19937 random(static_cast<uint32_t>(seed));
-  ir::RandomGraph g = ir::random_graph(seed, {.operations = seed % 3 ? 14 : 30, .largest = seed % 2 ? 4096 : 600});
+  ir::RandomGraph g = ir::random_graph(seed, {.operations = seed % 3 ? 14 : 30, .largest = seed % 2 ? 4096 : 600, .precisions = precisions});
   ir::Function f = g.function;
   if (seed % 2) passes::optimize(f);
   const Target& target = all[seed / 2 % all.size()];

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -66,10 +68,20 @@ double tolerance(ir::ElementType element) {
 }
 }  // namespace
 
-std::vector<Target> targets() {
+namespace {
+std::vector<Target> those_that_run(std::initializer_list<const char*> names) {
   std::vector<Target> all;
-  for (const char* name : {"avx512", "avx2", "baseline"})
+  for (const char* name : names)
     if (host_runs(*named_target(name))) all.push_back(*named_target(name));
+  return all;
+}
+}  // namespace
+
+std::vector<Target> targets() { return those_that_run({"avx512", "avx2", "baseline"}); }
+std::vector<Target> bf16_targets() {
+  std::vector<Target> all = those_that_run({"avx512bf16"});
+  // Tile registers are had for the asking, once a process: see permit_amx in runtime/machine.cpp.
+  if (host_runs(*named_target("amx")) && syscall(SYS_arch_prctl, 0x1023, 18) == 0) all.push_back(*named_target("amx"));
   return all;
 }
 

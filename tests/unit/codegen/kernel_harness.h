@@ -15,6 +15,8 @@ namespace gradc::codegen::test {
 
 /// The targets that this machine runs.
 std::vector<Target> targets();
+/// Those that multiply in bf16; there may be none.
+std::vector<Target> bf16_targets();
 
 /// A kernel's native code.
 class Compiled {

@@ -219,9 +219,9 @@ TEST_CASE("contract sums what the result lacks") {
   same(contract("k,k->", vec({0, inf}), vec({nan_value, 1})).numbers(), {nan_value});
   // With a precision below f32: 1 + 2^-9 is 1 in bf16, and 1 and 2^-9 in two of them; of 2^-9 * 2^-9 the low halves' product is left out.
   auto rounded = [](std::string precision, const Tensor& a, const Tensor& b) { return apply(Op::contract, {a, b}, {{Attr::spec, std::string("k,k->")}, {Attr::precision, precision}}).numbers(); };
-  const double x = 1 + 0x1p-9;
-  CHECK(rounded("bf16", vec({x, 3}), vec({x, 0.5})) == std::vector<double>{2.5});
-  CHECK(rounded("bf16x3", vec({x, 3}), vec({x, 0.5})) == std::vector<double>{2.5 + 0x1p-8});
+  const double near = 1 + 0x1p-9;
+  CHECK(rounded("bf16", vec({near, 3}), vec({near, 0.5})) == std::vector<double>{2.5});
+  CHECK(rounded("bf16x3", vec({near, 3}), vec({near, 0.5})) == std::vector<double>{2.5 + 0x1p-8});
   for (const char* precision : {"bf16", "bf16x3"}) {
     same(rounded(precision, vec({nan_value, 1}), vec({0, 1})), {nan_value});
     same(rounded(precision, vec({3.4e38, 1}), vec({1, 1})), {std::string(precision) == "bf16" ? inf : nan_value});   // infinite in bf16; times a low half of 0
