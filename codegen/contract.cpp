@@ -1,6 +1,6 @@
 // The contract kernel's loop nest:
 //
-//   units: outer indices that are no rows, then the rows that this call computes
+//   units: outer indices that are no rows, then the rows that this call computes; or blocks of columns, then rows are an inner loop
 //     inner indices that are neither rows nor lanes
 //       blocks of rows            one block, unless packed operands are to be reused while they are in cache
 //         panels of columns
@@ -57,7 +57,12 @@ llvm::Function* ContractEmitter::run() {
     }
     inner_loops(0);
   };
-  if (dynamic && outside <= 1) {
+  if (plan_.kernel.lane_block > 0) {   // blocks of columns
+    row_first_ = number(0), row_last_ = number(plan_.rows);
+    lane_first_ = times(frame_.begin, plan_.kernel.lane_block);
+    lane_last_ = minimum(times(frame_.end, plan_.kernel.lane_block), number(plan_.lanes));
+    inner_loops(0);
+  } else if (dynamic && outside <= 1) {
     visit(number(0));
   } else {
     llvm::Value *first = frame_.begin, *last = frame_.end;
@@ -112,8 +117,9 @@ void ContractEmitter::for_panels(llvm::function_ref<void(const Panel&)> visit) {
   if (plan_.dynamic_lanes) {
     // Vectors start at multiples of the width, so that index maps may count on it; the first and the last are masked.
     auto aligned = [&](LlvmValue lane) { return b_.CreateAnd(lane, number(-width)); };
-    LlvmValue start = aligned(add(lane_first_, number(width - 1)));
-    loop(aligned(lane_first_), start, width, [&](LlvmValue lane) {
+    bool whole_blocks = plan_.kernel.lane_block > 0 && plan_.kernel.lane_block % width == 0;
+    LlvmValue start = whole_blocks ? lane_first_ : aligned(add(lane_first_, number(width - 1)));
+    if (!whole_blocks) loop(aligned(lane_first_), start, width, [&](LlvmValue lane) {
       LlvmValue before = b_.CreateNot(lane_mask(b_.CreateSub(lane_first_, lane)));
       visit({lane, 1, b_.CreateAnd(before, lane_mask(b_.CreateSub(lane_last_, lane))), -1});
     });

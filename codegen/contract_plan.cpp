@@ -245,7 +245,7 @@ class Canonical {
         lane_letters = group.letters;
         plan_.lane_axis = static_cast<int>(i);
         plan_.lanes = extent;
-        plan_.dynamic_lanes = group.outer;
+        plan_.dynamic_lanes = group.outer || from.lane_block > 0;
       } else {
         if (has(roles.spec.a, first)) a_axes.push_back(group.letters), a_names += name;
         if (has(roles.spec.b, first)) b_axes.push_back(group.letters), b_names += name;
@@ -278,6 +278,7 @@ class Canonical {
     plan_.kernel.in_place = from.in_place;
     plan_.kernel.argument_layouts = from.argument_layouts;
     plan_.kernel.result_layouts = from.result_layouts;
+    plan_.kernel.lane_block = from.lane_block;
     plan_.kernel.outer = std::count_if(plan_.axes.begin(), plan_.axes.end(), [](const ContractAxis& axis) { return axis.outer; });
   }
 
@@ -429,7 +430,8 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     bool rows_blocked = plan.a_access && row_place >= 0 && plan.a_access->blocked == row_place;
     if (rows_blocked && plan.dynamic_rows && plan.kernel.units > plan.rows && plan.rows % ContractPlan::row_group != 0) plan.a_access.reset(), rows_blocked = false;
     int64_t granule = grain(plan.kernel.units);   // calls come in granules of units
-    int64_t lane_vectors = ((plan.turned ? std::min(plan.lanes, granule) : plan.lanes) + plan.width - 1) / plan.width;
+    int64_t call_lanes = plan.turned ? std::min(plan.lanes, granule) : plan.kernel.lane_block > 0 ? plan.kernel.lane_block : plan.lanes;
+    int64_t lane_vectors = (call_lanes + plan.width - 1) / plan.width;
     int64_t rows = std::max<int64_t>(plan.dynamic_rows ? std::min(plan.rows, granule) : plan.rows, 1);
     std::vector<std::pair<int64_t, int64_t>> calls = {{rows, plan.rows / rows}};
     if (plan.rows % rows) calls.push_back({plan.rows % rows, 1});
@@ -441,7 +443,7 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
                          : choose_tile(calls, plan.deferred ? 1 : lane_vectors, registers, rows_blocked ? ContractPlan::row_group : 1, parts, target);
     plan.vectors = tile.vectors;
     plan.heights = tile.heights;
-    bool partial = plan.lanes % plan.width != 0 || plan.dynamic_lanes;
+    bool partial = plan.lanes % plan.width != 0 || (plan.dynamic_lanes && plan.kernel.lane_block % plan.width != 0);
     plan.pack_a = !plan.a_access;
     // Contiguous lanes are read where they are (99% of the peak on Zen 4, where a copy for each 32 rows costs a tenth), unless the rows
     // of a panel, some power of two apart, would fall on few sets of the second-level cache.
@@ -541,6 +543,24 @@ ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
   if (better_turned(plan)) plan = arrange_as(false, true);
   choose_tiles(plan, target);
   return plan;
+}
+
+void share_out_columns(Kernel& kernel) {
+  constexpr int64_t most_rows = 64;           // from there on rows are units enough, and layers need no barrier between them
+  constexpr double least_flops = 1e6;         // measured: a barrier more costs what half a product of 784 x 256 by one row takes
+  Roles roles = read_roles(kernel);
+  if (roles.result.size() > 2 || choose_form(kernel, roles, true) != ContractForm::lanes) return;
+  char last = roles.result.back();
+  int64_t rows = 1, lanes = roles.extent[last], depth = 1;
+  for (char c : roles.result)
+    if (c != last) rows *= roles.extent[c];
+  for (char c : roles.reduced) depth *= roles.extent[c];
+  if (!roles.only_b(last) || letter_stride(kernel, roles.b, roles.spec.b, last) != 1) return;
+  if (rows > most_rows || lanes < 4 * rows || lanes < 2 * Kernel::column_block) return;
+  if (2.0 * static_cast<double>(rows) * static_cast<double>(lanes) * static_cast<double>(depth) < least_flops) return;
+  kernel.lane_block = Kernel::column_block;
+  kernel.outer = 0;
+  kernel.units = (lanes + kernel.lane_block - 1) / kernel.lane_block;
 }
 
 }  // namespace gradc::codegen

@@ -4,6 +4,8 @@
 // their results row by row at its own unit (aligned), and then into their strand, where one granule runs through all of
 // them; otherwise into the next phase. So the forward pass and the input gradients of a dense network are one phase.
 //
+// Units are rows of the result, or, for products with few rows and many columns, blocks of columns (share_out_columns).
+//
 // Variables. A new value is written over the old one. That is right if nobody reads the old value afterwards, and the kernel
 // itself reads it at the place that it writes alone; readers are put into earlier phases. Where they depend on the writer, the value goes
 // to the arena and is copied in a last phase. Writers wait for the loss, so that a loss that is not finite loses nothing.
@@ -19,6 +21,7 @@
 #include <set>
 #include <tuple>
 
+#include "codegen/contract_plan.h"
 #include "codegen/memory_plan.h"
 #include "ir/check.h"
 #include "ir/infer.h"
@@ -143,6 +146,8 @@ struct Planner {
     }
     place.resize(f.size());
     placed.resize(f.size());
+    for (KernelCall& call : calls)
+      if (call.kernel.form == Form::contract) share_out_columns(call.kernel);
     index();
     add_dependencies();
     write_in_place();
@@ -282,8 +287,8 @@ struct Planner {
     if (auto it = apart[c].find(before); it != apart[c].end()) return it->second;
     const Kernel &reader = calls[c].kernel, &writer = calls[before].kernel;
     if (reader.form == Form::column) return "sums over all of its rows";
-    if (reader.units != writer.units || reader.outer != writer.outer) return fmt::format("is shared out in {} unit{}, not in {}", reader.units, reader.units == 1 ? "" : "s", writer.units);
-    if (reader.outer != 1 || writer.form == Form::column) return "is not shared out by rows";
+    if (reader.units != writer.units) return fmt::format("is shared out in {} unit{}, not in {}", reader.units, reader.units == 1 ? "" : "s", writer.units);
+    if (reader.outer != 1 || writer.outer != 1 || writer.form == Form::column) return "is shared out otherwise than by its rows";
     std::vector<bool> follows = rows_follow_units(reader);
     for (size_t a = 0; a < calls[c].arguments.size(); ++a) {
       Value v = calls[c].arguments[a];
@@ -385,7 +390,7 @@ struct Planner {
     }
     out->outputs = static_cast<uint32_t>(out->output_types.size());
     out->units = call.kernel.units;
-    out->grain = grain(call.kernel.units);
+    out->grain = grain_of(call.kernel);
     out->name = describe(call.kernel);
     std::set<std::string> lines;
     for (const Node& node : call.kernel.body.nodes) {
@@ -395,6 +400,9 @@ struct Planner {
     out->lines.assign(lines.begin(), lines.end());
     return out;
   }
+
+  // Blocks of columns are large units: a granule is one, or an eighth of them.
+  static int64_t grain_of(const Kernel& kernel) { return kernel.lane_block > 0 ? std::max<int64_t>(1, kernel.units / 8) : grain(kernel.units); }
 
   static double work(const Function& body, const Node& node) {
     if (node.op == Op::contract) {
@@ -430,7 +438,7 @@ struct Planner {
       if (s.calls.empty()) continue;
       order.push_back(i);
       made[i] = std::make_unique<program::StrandT>();
-      int64_t g = grain(s.units);
+      int64_t g = grain_of(calls[s.calls.front()].kernel);
       made[i]->granules = static_cast<uint32_t>((s.units + g - 1) / g);
       for (int c : order_of(s)) {
         made[i]->calls.push_back(emit_call(c));

@@ -112,7 +112,7 @@ class Outline {
         if (g_.base(operand) == v) return why;
       if (any.empty()) any = why;
     }
-    return any;
+    return any.empty() ? "a result that is a view of another is copied" : any;
   }
 };
 }  // namespace

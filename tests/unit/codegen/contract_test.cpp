@@ -377,3 +377,31 @@ TEST_CASE("no inner loop touches the stack", "[contract]") {
     }
   }
 }
+
+TEST_CASE("products with few rows are shared out by columns") {
+  std::mt19937 random(5);
+  struct Case {
+    std::string spec;
+    std::map<char, int64_t> extents;
+    int64_t outer;
+  };
+  auto with_bias = [](Builder& build, Value hero) {
+    const Shape& shape = build.type(hero).shape;
+    Value bias = build.input("a2", {build.type(hero).element, {shape.back()}});
+    return std::vector<Value>{build.map(Op::max, {build.map(Op::add, {hero, bias}), build.scalar(0, build.type(hero).element)})};
+  };
+  for (const Case& c : {Case{"mk,kn->mn", {{'m', 32}, {'k', 100}, {'n', 256}}, 1}, Case{"mk,kn->mn", {{'m', 5}, {'k', 400}, {'n', 333}}, 1},
+                        Case{"k,kn->n", {{'k', 700}, {'n', 1000}}, 0}, Case{"km,kn->mn", {{'m', 17}, {'k', 150}, {'n', 250}}, 1}})
+    for (ElementType element : {ElementType::f32, ElementType::f64}) {
+      Kernel kernel = contract_kernel(c.spec, c.extents, c.outer, element, with_bias);
+      share_out_columns(kernel);
+      CHECK(kernel.units == (c.extents.at('n') + 63) / 64);
+      check(kernel, random);
+    }
+  // Many rows are units enough; a matrix whose columns lie apart is read by its rows.
+  for (const Case& c : {Case{"mk,kn->mn", {{'m', 128}, {'k', 100}, {'n', 1024}}, 1}, Case{"mk,nk->mn", {{'m', 32}, {'k', 256}, {'n', 256}}, 1}}) {
+    Kernel kernel = contract_kernel(c.spec, c.extents, c.outer);
+    share_out_columns(kernel);
+    CHECK(kernel.units == c.extents.at('m'));
+  }
+}
