@@ -83,6 +83,8 @@ struct ContractPlan {
 };
 
 ContractPlan plan_contract(const ir::Kernel&, const Target&);
+/// The second half of that: fills in all that is not decided by form and axes (contract_choice.cpp).
+void choose_tiles(ContractPlan&, const Target&);
 
 /// Lets units count columns of a product that has few rows: then each thread reads its own columns of the matrix, which are most of the bytes.
 /// Bits do not depend on it. A barrier stands before and after such a kernel, so it must have work for several threads.

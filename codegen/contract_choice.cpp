@@ -1,0 +1,199 @@
+// How the merged loops of a contract are tiled, by an analytic model of a core: register tiles with the fewest cycles, what is packed, in blocks of
+// which size, and when the epilogue runs. Nothing here changes a bit of the results.
+#include <algorithm>
+#include <numeric>
+
+#include "codegen/contract_plan.h"
+#include "codegen/plan.h"
+#include "codegen/target.h"
+#include "ir/check.h"
+
+namespace gradc::codegen {
+using namespace ir;
+
+namespace {
+int64_t up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+struct Tile {
+  std::array<int, 3> heights = {1, 1, 1};
+  int vectors = 1;
+};
+
+// Cycles that a tile takes for one reduced element: its products, its loads, and the latency of a chain of sums.
+double tile_cycles(int rows, int vectors, const Target& target) {
+  constexpr double products_per_cycle = 2, loads_per_cycle = 2, latency = 4;
+  double products = rows * vectors * (target.fma ? 1 : 2);
+  return std::max({products / products_per_cycle, (rows + vectors) / loads_per_cycle, latency});
+}
+
+// The tile with the fewest cycles that fits the registers. `rows` is what calls compute: how many at once, and how often.
+// `group`: heights above 1 are multiples of it. An operand may consist of several parts, each a register.
+Tile choose_tile(const std::vector<std::pair<int64_t, int64_t>>& rows, int64_t lane_vectors, int registers, int group, int parts, const Target& target) {
+  auto cycles = [&](const Tile& tile, int vectors) {
+    double sum = 0;
+    for (auto [count, times] : rows) {
+      auto tiles = tile_counts(tile.heights, count);
+      for (int i = 0; i < 3; ++i) sum += static_cast<double>(tiles[i] * times) * tile_cycles(tile.heights[i], vectors, target);
+    }
+    return sum * (1 + 0.02 * (1.0 / tile.heights[0] + 1.0 / vectors));   // the fewer loads a product
+  };
+  Tile best;
+  double best_cycles = 0;
+  for (int vectors = 1; vectors <= 8 && vectors <= lane_vectors; ++vectors)
+    for (int height = 1; height <= 16 && height <= rows[0].first; ++height) {
+      if (height > 1 && height % group != 0) continue;
+      // A single row's columns are read once: straight from memory, in no register.
+      if (height * vectors + parts * (vectors + 1) > registers && !(height == 1 && parts * (vectors + 1) + 1 <= registers)) continue;
+      for (int second = 1; second < std::max(height, 2); ++second) {
+        if (second > 1 && second % group != 0) continue;
+        Tile tile{{height, second, 1}, vectors};
+        double sum = static_cast<double>(lane_vectors / vectors) * cycles(tile, vectors);
+        if (int rest = static_cast<int>(lane_vectors % vectors)) sum += cycles(tile, rest);
+        if (best_cycles == 0 || sum < best_cycles) best = tile, best_cycles = sum;
+      }
+    }
+  return best;
+}
+
+constexpr int64_t packed_bytes = 256 << 10;   // of one operand at once: stays in the second-level cache beside the rows
+constexpr int64_t second_level_bytes = 1 << 20;
+constexpr int64_t epilogue_unrolled = 192;           // instructions up to which an epilogue is repeated for every accumulator
+
+bool transcendental(Op op) {
+  constexpr Op ops[] = {Op::exp, Op::log, Op::log1p, Op::sin, Op::cos, Op::tanh, Op::erf, Op::sigmoid, Op::pow};
+  return std::find(std::begin(ops), std::end(ops), op) != std::end(ops);
+}
+
+constexpr int deferred_registers = 13;   // that an epilogue between products may take
+
+// An update in the epilogue divides, and reads and writes memory: it runs between the products of the next tile, which do neither. On one Zen 4 core,
+// with Adam: 784x256 at batch 32 from 78 to 89 GFLOP/s, 1040x1040 at 128 from 85 to 106. Where the weight and its moments are not
+// near, their lines are asked for a tile ahead; where they are, that costs more than it brings.
+constexpr int64_t near_bytes = 4 << 20;
+bool updates(const ContractPlan& plan) {
+  const auto& in_place = plan.kernel.in_place;
+  return plan.form == ContractForm::lanes && !plan.turned && !plan.dynamic_lanes && plan.places(plan.depth) >= 8 && std::any_of(in_place.begin(), in_place.end(), [](int input) { return input >= 0; });
+}
+
+// As in the gradient of a weight.
+bool rows_adjacent(const ContractPlan& plan) {
+  if (!plan.a_access || plan.row_axis < 0) return false;
+  size_t row = 0;
+  for (int i = 0; i < plan.row_axis; ++i) row += plan.axes[i].role != AxisRole::lanes && plan.axes[i].in_a;
+  return plan.a_access->strides[row] == 1;
+}
+
+}  // namespace
+
+void choose_tiles(ContractPlan& plan, const Target& target) {
+  ElementType element = plan.kernel.body.type(plan.kernel.hero).element;
+  CHECK(element == ElementType::f32 || element == ElementType::f64, "contract of {}", element_name(element));
+  int64_t bytes = element_bytes(element);
+  plan.element = element;
+  plan.width = target.lanes * 4 / static_cast<int>(bytes);
+  CHECK(!plan.pairs() || target.bf16, "{} has no products of bf16", target.name);
+  const int parts = plan.precision == Precision::bf16x3 ? 2 : 1;
+  auto contiguous = [](const std::optional<LinearAccess>& access) { return access && access->strides.back() == 1; };   // along its last axis
+
+  if (plan.form == ContractForm::dot) {
+    plan.heights = {4, 1, 1};
+    plan.vectors = 4;   // partial sums of a row
+    plan.pack_a = plan.pack_b = plan.pairs() || !contiguous(plan.a_access) || !contiguous(plan.b_access);
+    int64_t chunk = plan.width * plan.vectors * (plan.pairs() ? 2 : 1);
+    plan.depth_block = std::min<int64_t>(up(plan.depth, chunk), up(4096, chunk));
+    plan.row_block = plan.heights[0];
+  } else {
+    // Rows of a call begin at multiples of the group, unless a call begins within a row index that is not a multiple of it.
+    int row_place = plan.row_axis < 0 ? -1 : static_cast<int>(std::count_if(plan.axes.begin(), plan.axes.begin() + plan.row_axis, [](const ContractAxis& axis) { return axis.in_a && axis.role != AxisRole::lanes; }));
+    bool rows_blocked = plan.a_access && row_place >= 0 && plan.a_access->blocked == row_place;
+    if (rows_blocked && plan.dynamic_rows && plan.kernel.units > plan.rows && plan.rows % ContractPlan::row_group != 0) plan.a_access.reset(), rows_blocked = false;
+    int64_t granule = grain(plan.kernel.units);   // calls come in granules of units
+    int64_t call_lanes = plan.turned ? std::min(plan.lanes, granule) : plan.kernel.lane_block > 0 ? plan.kernel.lane_block : plan.lanes;
+    int64_t lane_vectors = (call_lanes + plan.width - 1) / plan.width;
+    int64_t rows = std::max<int64_t>(plan.dynamic_rows ? std::min(plan.rows, granule) : plan.rows, 1);
+    std::vector<std::pair<int64_t, int64_t>> calls = {{rows, plan.rows / rows}};
+    if (plan.rows % rows) calls.push_back({plan.rows % rows, 1});
+    plan.amx = plan.pairs() && target.amx;
+    plan.a_rows_adjacent = rows_adjacent(plan);
+    plan.deferred = !plan.pairs() && updates(plan) && plan.lanes % plan.width == 0 && target.registers >= 32;
+    int registers = target.registers - 1 - (target.fma ? 0 : 1) - (plan.deferred ? deferred_registers : 0);
+    Tile tile = plan.amx ? Tile{{32, 16, 1}, static_cast<int>(std::min<int64_t>(lane_vectors, 2))}
+                         : choose_tile(calls, plan.deferred ? 1 : lane_vectors, registers, rows_blocked ? ContractPlan::row_group : 1, parts, target);
+    plan.vectors = tile.vectors;
+    plan.heights = tile.heights;
+    bool partial = plan.lanes % plan.width != 0 || (plan.dynamic_lanes && plan.kernel.lane_block % plan.width != 0);
+    plan.pack_a = !plan.a_access;
+    // Contiguous lanes are read where they are (99% of the peak on Zen 4, where a copy for each 32 rows costs a tenth), unless the rows
+    // of a panel, some power of two apart, would fall on few sets of the second-level cache.
+    plan.pack_b = !contiguous(plan.b_access);
+    if (!plan.pack_b && rows > 2 * tile.heights[0]) {
+      int64_t apart = plan.b_access->strides[plan.b_access->strides.size() - 2] * bytes;
+      plan.pack_b = (apart & -apart) * plan.depth > second_level_bytes;
+    }
+    plan.pack_masked = partial && !target.avx512;
+    if (plan.form == ContractForm::batch_lanes) plan.pack_a = plan.pack_b = plan.pack_masked = false;
+    if (plan.turned) plan.pack_b = true, plan.pack_masked = false;
+    if (plan.pairs()) plan.pack_a = plan.pack_b = true, plan.pack_masked = false;
+    int64_t most = std::max<int64_t>(packed_bytes / (plan.panel() * bytes), 64);   // reduced elements of a panel
+    int64_t blocks = plan.pack_b || plan.pack_masked ? (plan.depth + most - 1) / most : 1;
+    plan.depth_block = blocks <= 1 ? plan.depth : up((plan.depth + blocks - 1) / blocks, 32);
+    plan.row_block = plan.rows;
+    if (plan.depth_block < plan.depth) plan.row_block = std::min(plan.rows, up(64, tile.heights[0]));
+    if (plan.deferred) plan.row_block = std::min(plan.rows, up(64, tile.heights[0]));
+    if (plan.turned) {   // of sums that wait to be transposed: whole vectors and whole tiles, about 16 KB
+      int64_t unit = std::lcm<int64_t>(tile.heights[0], plan.width);
+      plan.depth_block = plan.depth;
+      plan.row_block = unit * std::max<int64_t>(1, 16384 / (unit * plan.panel() * bytes));
+    }
+    if (plan.pack_a && !plan.turned) plan.row_block = std::min(plan.row_block, std::max<int64_t>(packed_bytes / (std::max<int64_t>(plan.places(plan.depth), 1) * bytes) / tile.heights[0], 1) * tile.heights[0]);
+  }
+  int64_t work = 0;   // instructions of the epilogue for one vector, about
+  for (const Node& node : plan.kernel.body.nodes)
+    if (is_map(node.op)) work += transcendental(node.op) ? 24 : 1;
+  plan.epilogue_in_loop = plan.form != ContractForm::dot && !plan.turned && (plan.amx || work * plan.heights[0] * plan.vectors > epilogue_unrolled);
+  auto take = [&](int64_t size) {
+    int64_t at = plan.scratch;
+    plan.scratch = up(plan.scratch + size, 64);
+    return at;
+  };
+  auto packed = [&](int64_t& offset, int64_t& low, int64_t elements) {
+    offset = take(elements * bytes);
+    if (parts == 2) low = (take(elements * bytes) - offset) / bytes;
+  };
+  if (plan.form == ContractForm::dot) {
+    plan.a_row_stride = plan.places(plan.depth_block);
+    if (plan.pack_a) {
+      packed(plan.b_offset, plan.b_low, plan.places(plan.depth_block));
+      packed(plan.a_offset, plan.a_low, plan.heights[0] * plan.a_row_stride);
+    }
+    return;
+  }
+  if (plan.pack_b || plan.pack_masked) packed(plan.b_offset, plan.b_low, plan.places(plan.depth_block) * plan.panel());
+  plan.a_row_stride = up(plan.places(plan.depth), plan.width);
+  if (plan.a_row_stride * bytes % 1024 == 0) plan.a_row_stride += plan.width;
+  const int64_t block_rows = plan.amx ? up(plan.row_block, plan.heights[0]) : plan.row_block;
+  if (plan.pairs() && !plan.amx && plan.a_rows_adjacent) plan.a_row_stride = 1, plan.a_depth_stride = up(plan.row_block, plan.width);
+  if (plan.pack_a) packed(plan.a_offset, plan.a_low, plan.a_row_stride == 1 ? plan.places(plan.depth) * plan.a_depth_stride : block_rows * plan.a_row_stride);
+  if (plan.turned || plan.pairs()) plan.turn_offset = take(parts * plan.width * plan.width * bytes);
+  plan.deferred = plan.deferred && plan.depth_block >= plan.depth;
+  plan.prefetched = plan.deferred && std::count_if(plan.kernel.in_place.begin(), plan.kernel.in_place.end(), [](int input) { return input >= 0; }) * plan.rows * plan.lanes * bytes > near_bytes;
+  if (plan.deferred) plan.epilogue_in_loop = true, plan.pending_offset = take(3 * sizeof(int64_t));
+  if (plan.depth_block < plan.depth || plan.turned) plan.tile_offset = take(block_rows * plan.panel() * bytes);
+  else if (plan.epilogue_in_loop) plan.tile_offset = take(plan.heights[0] * plan.panel() * bytes);
+}
+
+int64_t second_tiles(const std::array<int, 3>& heights, int64_t remainder) {
+  if (heights[1] == 1) return 0;   // the third height serves
+  for (int64_t tiles = 0; tiles < heights[0]; ++tiles)
+    if ((tiles * heights[1] - remainder) % heights[0] == 0) return tiles;
+  return remainder / heights[1];
+}
+
+std::array<int64_t, 3> tile_counts(const std::array<int, 3>& heights, int64_t rows) {
+  int64_t rest = rows % heights[0], seconds = second_tiles(heights, rest);
+  if (seconds * heights[1] > rows) seconds = rest / heights[1];
+  int64_t left = rows - seconds * heights[1];
+  return {left / heights[0], seconds, left % heights[0]};
+}
+
+}  // namespace gradc::codegen
