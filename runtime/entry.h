@@ -35,10 +35,12 @@ struct ResolvedCall {
   const program::Call* source;
 };
 
-// One thread's share of a strand: [begin, end) not yet taken, and the run that it belongs to. The owner takes from the front, others from
-// the back. A slot of an older run means that nothing has been taken in this one, so nobody has to reset slots between runs.
+// One thread's share of a strand: [begin, end) not yet taken, and the opening of the phase that it belongs to. The owner takes from the front,
+// others from the back. A slot of the opening before means that nothing has been taken in this one, so nobody has to reset slots.
 struct alignas(64) Share {
-  std::atomic<uint64_t> packed{0};   // epoch 16 | begin 24 | end 24
+  static constexpr int bits = 22;   // of begin and of end; the rest is the epoch
+  static constexpr uint32_t epochs = 1u << (64 - 2 * bits);
+  std::atomic<uint64_t> packed{0};   // epoch | begin | end
 };
 
 struct ResolvedStrand {
@@ -49,7 +51,10 @@ struct ResolvedStrand {
 
 struct ResolvedPhase {
   std::vector<ResolvedStrand> strands;
-  bool serial = false;   // too little work, or one granule alone: the host's thread runs it
+  bool serial = false;               // too little work, or one granule alone: one thread runs it
+  int64_t granules = 0;              // of all strands
+  uint32_t number = 0;               // among the phases of all entries
+  mutable uint32_t epoch = 0;        // how often it was opened to several threads, modulo Share::epochs
 };
 
 struct Entry {
@@ -65,7 +70,6 @@ struct Entry {
   bool parallel = false;
   uint32_t calls = 0;
   double flops = 0, bytes = 0;
-  mutable uint32_t epoch = 0;        // of runs, for the shares
   std::vector<std::unique_ptr<char*[]>> args;   // what ResolvedCall::args points to
 
   const Port* input(std::string_view port) const;

@@ -37,7 +37,7 @@ Result<std::unique_ptr<Model>> Model::create(const gradc_image* image, int threa
                                             fmt::join(missing, ", "))};
   if (std::find(needed.begin(), needed.end(), "amx_tile") != needed.end() && !permit_amx())
     return Error{GRADC_MACHINE, fmt::format("'{}' uses the tile registers of AMX, which the system does not permit to this process", model->name())};
-  model->team_ = std::make_unique<Team>(threads > 0 ? threads : usable_cores());
+  model->threads_ = threads > 0 ? threads : usable_cores();
   GRADC_TRY(model->resolve(image));
   model->initialize(seed ? *seed : model->program_->seed());
   return model;
@@ -67,7 +67,6 @@ Status Model::resolve(const gradc_image* image) {
     if (!created) return created.error();
     block = std::move(*created);
   }
-  for (int thread = 0; thread < threads(); ++thread) scratch_of_thread_.push_back(scratch_.data() + scratch_stride * size_t(thread));
   if (auto* constants = program_->constants()) {
     constants_ = reinterpret_cast<const char*>(constants->data());
     constants_bytes_ = constants->size();
@@ -102,6 +101,11 @@ Status Model::resolve(const gradc_image* image) {
     entry_index_[entries_[i].name] = i;
     GRADC_TRY(resolve(entries_[i], image));
   }
+  std::vector<char*> scratch_of_thread;
+  for (int thread = 0; thread < threads(); ++thread) scratch_of_thread.push_back(scratch_.data() + scratch_stride * size_t(thread));
+  runner_ = std::make_unique<StepRunner>(std::move(scratch_of_thread));
+  for (Entry& entry : entries_)
+    for (ResolvedPhase& phase : entry.phases) runner_->add(phase);
   return {};
 }
 
@@ -172,7 +176,7 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
     auto* strands = entry.source->phases()->Get(p)->strands();
     for (uint32_t s = 0; s < size(strands); ++s) {
       const program::Strand& from = *strands->Get(s);
-      if (from.granules() >= 1u << 24) return damaged("a strand with more granules than fit");
+      if (from.granules() >> Share::bits != 0) return damaged("a strand with more granules than fit");
       ResolvedStrand strand{int64_t(from.granules()), {}, std::make_unique<Share[]>(size_t(threads()))};
       for (uint32_t c = 0; c < size(from.calls()); ++c) {
         const program::Call& call = *from.calls()->Get(c);
@@ -192,6 +196,7 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
         entry.bytes += call.bytes();
       }
       most_granules = std::max(most_granules, strand.granules);
+      phase.granules += strand.granules;
       phase.strands.push_back(std::move(strand));
     }
     phase.serial = phase_seconds < 2e-6 || (most_granules <= 1 && phase.strands.size() <= 1);
@@ -259,7 +264,7 @@ bool Model::run(Entry& entry) {
     times = &profile_[&entry];
     if (times->threads.empty()) times->prepare(threads(), entry.calls);
   }
-  return run_entry(entry, *team_, scratch_of_thread_.data(), times);
+  return runner_->run(entry, times);
 }
 
 std::string Model::explain_not_finite(Entry& entry, const std::function<void()>& refill) {
@@ -272,7 +277,7 @@ std::string Model::explain_not_finite(Entry& entry, const std::function<void()>&
   for (const Port& input : entry.inputs)
     if (!all_finite(input.type.element, input.data, input.type.elements())) return fmt::format("the data: '{}' holds a value that is not finite", input.name);
   fill_scalars(entry);
-  const ResolvedCall* call = find_not_finite(entry, scratch_of_thread_[0]);
+  const ResolvedCall* call = find_not_finite(entry, runner_->scratch(0));
   if (!call) return "run again, no kernel gives a value that is not finite";
   std::string lines;
   for (uint32_t i = 0; i < size(call->source->lines()); ++i) lines += (i ? ", " : "") + call->source->lines()->Get(i)->str();

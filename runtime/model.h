@@ -56,8 +56,7 @@ class Model {
 
   const program::Program* program() const { return program_; }
   std::string name() const;
-  int threads() const { return team_->threads(); }
-  Team& team() { return *team_; }
+  int threads() const { return threads_; }
 
   /// Null if the program has none of that name.
   Entry* entry(std::string_view name);
@@ -100,12 +99,12 @@ class Model {
   const char* constants_ = nullptr;
   size_t constants_bytes_ = 0;
   Block variables_block_, arena_, scratch_, constants_copy_;
-  std::vector<char*> scratch_of_thread_;
-  std::unique_ptr<Team> team_;
   std::vector<Entry> entries_;
   std::map<std::string, size_t, std::less<>> entry_index_;
   bool profiling_ = false;
   std::map<const Entry*, CallTimes> profile_;
+  int threads_ = 1;
+  std::unique_ptr<StepRunner> runner_;   // last: its threads look at the entries until they are gone
 };
 
 /// Strings of FlatBuffers, which may be absent.

@@ -1,7 +1,7 @@
-// The step function. A granule runs through all calls of its strand on one thread; contiguous ranges of granules belong to the same thread in
+// Running an entry. A granule runs through all calls of its strand on one thread; contiguous ranges of granules belong to the same thread in
 // every run, so that what it wrote is in its cache. A thread without granules takes some from the end of the others' ranges: who computes a
-// granule never changes its bits, because granules depend on shapes alone. Barriers stand between phases. A phase with too little work for several
-// threads is run by whoever arrives last at the barrier before it, the first and the last ones by the host without the others.
+// granule never changes its bits, because granules depend on shapes alone. A phase with too little work for several threads is run by whoever
+// finishes the one before it, the first and the last ones by the host without the others.
 #include "runtime/step.h"
 
 #include <chrono>
@@ -12,54 +12,34 @@
 
 namespace gradc::runtime {
 
-static constexpr uint64_t field_mask = (1u << 24) - 1;
-static uint64_t pack(uint64_t epoch, uint64_t begin, uint64_t end) { return epoch << 48 | begin << 24 | end; }
-
-// Takes one granule of `owner`'s share, or gives -1. front: as the owner does.
-static int64_t take(const ResolvedStrand& strand, uint64_t epoch, int owner, int threads, bool front) {
+// Takes one granule of `owner`'s share of the phase that was opened as `epoch`, or gives -1. front: as the owner does. A thread may be so late that
+// the phase is over: then its share is empty, or of a later epoch. What is there to take belongs to the phase that is open.
+static int64_t take(const ResolvedStrand& strand, uint32_t epoch, int owner, int threads, bool front) {
+  constexpr uint64_t field = (uint64_t(1) << Share::bits) - 1;
   std::atomic<uint64_t>& packed = strand.shares[owner].packed;
   uint64_t seen = packed.load(std::memory_order_relaxed);
   while (true) {
-    uint64_t begin = (seen >> 24) & field_mask, end = seen & field_mask;
-    if (seen >> 48 != epoch) begin = uint64_t(strand.granules * owner / threads), end = uint64_t(strand.granules * (owner + 1) / threads);
-    if (begin >= end) return -1;
-    uint64_t next = front ? pack(epoch, begin + 1, end) : pack(epoch, begin, end - 1);
-    // Relaxed: a granule's data is ordered by the barriers around the phase, not by this exchange.
+    uint64_t begin = (seen >> Share::bits) & field, end = seen & field;
+    uint32_t behind = (epoch - uint32_t(seen >> 2 * Share::bits)) % Share::epochs;
+    if (behind == 1) begin = uint64_t(strand.granules * owner / threads), end = uint64_t(strand.granules * (owner + 1) / threads);
+    if (behind > 1 || begin >= end) return -1;
+    uint64_t next = uint64_t(epoch) << 2 * Share::bits | (front ? begin + 1 : begin) << Share::bits | (front ? end : end - 1);
+    // Relaxed: a granule's data is ordered by the opening of its phase and by the report that it is finished, not by this exchange.
     if (packed.compare_exchange_weak(seen, next, std::memory_order_relaxed)) return int64_t(front ? begin : end - 1);
   }
 }
 
 static bool loss_is_finite(const Port& loss) { return std::isfinite(read_number(loss.type.element, loss.data)); }
 
-namespace {
-struct Context {
-  const Entry& entry;
-  char* const* scratch;
-  CallTimes* times;
-  int threads;
-  uint64_t epoch;
-  size_t begin, end;   // phases
-};
+void Invoke::operator()(const ResolvedCall& call, int64_t begin, int64_t end) const {
+  if (!times) return call.run(call.args, begin, end, scratch);
+  auto start = std::chrono::steady_clock::now();
+  call.run(call.args, begin, end, scratch);
+  times->nanoseconds[call.index] += uint64_t(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
+  ++times->granules[call.index];
+}
 
-struct Plain {
-  char* scratch;
-  void operator()(const ResolvedCall& call, int64_t begin, int64_t end) const { call.run(call.args, begin, end, scratch); }
-};
-
-struct Timed {
-  char* scratch;
-  CallTimes::PerThread& times;
-  void operator()(const ResolvedCall& call, int64_t begin, int64_t end) const {
-    auto start = std::chrono::steady_clock::now();
-    call.run(call.args, begin, end, scratch);
-    times.nanoseconds[call.index] += uint64_t(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
-    ++times.granules[call.index];
-  }
-};
-}  // namespace
-
-template <class Invoke>
-static void run_granules(const ResolvedStrand& strand, int64_t first, int64_t count, Invoke invoke) {
+static void run_granules(const ResolvedStrand& strand, int64_t first, int64_t count, const Invoke& invoke) {
   for (const ResolvedCall& call : strand.calls) {
     int64_t begin = first * call.grain, end = begin + count * call.grain;
     if (begin < call.units) invoke(call, begin, end < call.units ? end : call.units);
@@ -74,81 +54,69 @@ static int64_t granules_at_once(const ResolvedStrand& strand) {
   return chain_units > strand.calls.front().grain ? chain_units / strand.calls.front().grain : 1;
 }
 
-template <class Invoke>
-static void run_phase_alone(const ResolvedPhase& phase, Invoke invoke) {
+static void run_phase_alone(const ResolvedPhase& phase, const Invoke& invoke) {
   for (const ResolvedStrand& strand : phase.strands)
     for (int64_t first = 0, count = granules_at_once(strand); first < strand.granules; first += count)
       run_granules(strand, first, count < strand.granules - first ? count : strand.granules - first, invoke);
 }
 
-// Phases [first, last) on one thread; false if the loss turns out not to be finite on the way.
-template <class Invoke>
-static bool run_alone(const Entry& entry, size_t first, size_t last, Invoke invoke) {
-  for (size_t i = first; i < last; ++i) {
-    if (i == entry.first_update && entry.guarded && !loss_is_finite(*entry.loss)) return false;
-    run_phase_alone(entry.phases[i], invoke);
+void StepRunner::add(ResolvedPhase& phase) {
+  phase.number = uint32_t(phases_.size());
+  phases_.push_back(&phase);
+}
+
+// With the number goes the epoch: a thread that reads them is late or not, but never has one of now and one of before.
+void StepRunner::open(size_t index) {
+  const ResolvedPhase& phase = entry_->phases[index];
+  phase_ = index;
+  phase.epoch = (phase.epoch + 1) % Share::epochs;
+  open_.store(uint64_t(phase.epoch) << 32 | phase.number, std::memory_order_release);
+}
+
+int64_t StepRunner::take_part(int thread) {
+  uint64_t open = open_.load(std::memory_order_acquire);
+  const ResolvedPhase& phase = *phases_[uint32_t(open)];
+  uint32_t epoch = uint32_t(open >> 32);
+  int64_t taken = 0;
+  for (int other = 0; other < threads(); ++other)
+    for (const ResolvedStrand& strand : phase.strands)
+      for (int64_t granule; (granule = take(strand, epoch, (thread + other) % threads(), threads(), other == 0)) >= 0; ++taken)
+        run_granules(strand, granule, 1, invoke(thread));
+  return taken;
+}
+
+// Phases [first, last) on one thread; false if the loss turns out not to be finite before one of them or before `last`.
+bool StepRunner::run_alone(int thread, size_t first, size_t last) {
+  for (size_t i = first;; ++i) {
+    if (i == entry_->first_update && entry_->guarded && !loss_is_finite(*entry_->loss)) return false;
+    if (i == last) return true;
+    run_phase_alone(entry_->phases[i], invoke(thread));
   }
-  return true;
 }
 
-// Phases [begin, end), of which the first and the last are shared.
-template <class Invoke>
-static void run_together(const Context& context, int thread, Barrier& barrier, Invoke invoke) {
-  const Entry& entry = context.entry;
-  for (size_t i = context.begin;;) {
-    for (const ResolvedStrand& strand : entry.phases[i].strands)
-      for (int64_t granule; (granule = take(strand, context.epoch, thread, context.threads, true)) >= 0;) run_granules(strand, granule, 1, invoke);
-    for (int other = 1; other < context.threads; ++other)
-      for (const ResolvedStrand& strand : entry.phases[i].strands)
-        for (int64_t granule; (granule = take(strand, context.epoch, (thread + other) % context.threads, context.threads, false)) >= 0;)
-          run_granules(strand, granule, 1, invoke);
-    size_t next = i + 1;
-    while (next < context.end && entry.phases[next].serial) ++next;
-    if (next >= context.end) return;
-    if (barrier.arrive()) {
-      run_alone(entry, i + 1, next, invoke);
-      barrier.open();
-    }
-    // Every thread reads the same number.
-    if (entry.guarded && entry.first_update > i && entry.first_update <= next && !loss_is_finite(*entry.loss)) return;
-    i = next;
-  }
+static size_t next_parallel(const Entry& entry, size_t from) {
+  while (from < entry.phases.size() && entry.phases[from].serial) ++from;
+  return from;
 }
 
-static void step(void* opaque, int thread, Barrier& barrier) {
-  const Context& context = *static_cast<Context*>(opaque);
-  if (context.times) return run_together(context, thread, barrier, Timed{context.scratch[thread], context.times->threads[size_t(thread)]});
-  run_together(context, thread, barrier, Plain{context.scratch[thread]});
+bool StepRunner::next(int thread) {
+  size_t next = next_parallel(*entry_, phase_ + 1);
+  if (next == entry_->phases.size()) return false;
+  finite_ = run_alone(thread, phase_ + 1, next);
+  if (finite_) open(next);
+  return finite_;
 }
 
-template <class Invoke>
-static void run_entry(const Entry& entry, Team& team, char* const* scratch, CallTimes* times, Invoke invoke) {
-  size_t begin = 0, end = entry.phases.size();
+bool StepRunner::run(const Entry& entry, CallTimes* times) {
+  auto start = times ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
   FloatControl control;
-  if (!entry.parallel || team.threads() == 1) {
-    run_alone(entry, begin, end, invoke);
-    return;
-  }
-  while (begin < end && entry.phases[begin].serial) ++begin;
-  while (end > begin && entry.phases[end - 1].serial) --end;
-  if (!run_alone(entry, 0, begin, invoke)) return;
-  if (begin < end) {
-    if (begin == entry.first_update && entry.guarded && !loss_is_finite(*entry.loss)) return;
-    entry.epoch = (entry.epoch + 1) & 0xffff;
-    Context context{entry, scratch, times, team.threads(), entry.epoch, begin, end};
-    team.run(step, &context);
-    // Left early: nothing after the look at the loss may run.
-    if (entry.guarded && entry.first_update < end && !loss_is_finite(*entry.loss)) return;
-  }
-  run_alone(entry, end, entry.phases.size(), invoke);
-}
-
-bool run_entry(const Entry& entry, Team& team, char* const* scratch, CallTimes* times) {
-  if (!times) {
-    run_entry(entry, team, scratch, times, Plain{scratch[0]});
-  } else {
-    auto start = std::chrono::steady_clock::now();
-    run_entry(entry, team, scratch, times, Timed{scratch[0], times->threads[0]});
+  entry_ = &entry;
+  times_ = times;
+  finite_ = true;
+  phase_ = size_t(-1);
+  if (entry.parallel && threads() > 1) team_.run();
+  if (finite_) run_alone(0, phase_ + 1, entry.phases.size());
+  if (times) {
     ++times->runs;
     times->wall_nanoseconds += uint64_t(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
   }

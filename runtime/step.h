@@ -17,8 +17,43 @@ struct CallTimes {
   void prepare(int thread_count, uint32_t calls);
 };
 
-/// Runs the entry. False: its loss is not finite; if the entry is guarded, no phase from first_update on was run. times: null, or where to count.
-bool run_entry(const Entry& entry, Team& team, char* const* scratch, CallTimes* times);
+/// Calls a kernel on behalf of one thread; counts its time if there is where to.
+struct Invoke {
+  char* scratch;
+  CallTimes::PerThread* times;
+  void operator()(const ResolvedCall& call, int64_t begin, int64_t end) const;
+};
+
+/// Runs entries on a team of its own.
+class StepRunner : Stages {
+ public:
+  /// scratch: of each thread, as many bytes as the entry that takes most.
+  StepRunner(std::vector<char*> scratch) : scratch_(std::move(scratch)), team_(int(scratch_.size()), *this) {}
+  int threads() const { return team_.threads(); }
+  char* scratch(int thread) const { return scratch_[size_t(thread)]; }
+  /// Every phase that will be run gets its number from here, once.
+  void add(ResolvedPhase& phase);
+  /// Runs the entry. False: its loss is not finite; if the entry is guarded, no phase from first_update on was run. times: null, or where to count.
+  bool run(const Entry& entry, CallTimes* times);
+
+ private:
+  int64_t take_part(int thread) override;
+  int64_t parts() const override { return entry_->phases[phase_].granules; }
+  bool next(int thread) override;
+  void open(size_t phase);
+  bool run_alone(int thread, size_t first, size_t last);
+  Invoke invoke(int thread) const { return {scratch(thread), times_ ? &times_->threads[size_t(thread)] : nullptr}; }
+
+  std::vector<char*> scratch_;
+  std::vector<const ResolvedPhase*> phases_;   // by number
+  alignas(64) std::atomic<uint64_t> open_{0};  // epoch 32 | number 32 of the open phase
+  // Of the run; written before a phase is opened, read by who has a granule of it.
+  const Entry* entry_ = nullptr;
+  CallTimes* times_ = nullptr;
+  size_t phase_ = 0;     // the open one, or the one before the first
+  bool finite_ = true;   // the loss, as far as it was looked at
+  Team team_;
+};
 
 /// Runs the phases before first_update one call after the other, looking at each call's float results. The first call with one that is not finite, or null.
 const ResolvedCall* find_not_finite(const Entry& entry, char* scratch);

@@ -12,25 +12,64 @@
 
 using namespace gradc::runtime;
 
-TEST_CASE("barriers keep more threads than cores in step") {
-  constexpr int threads = 7, rounds = 300;
-  Team team(threads);
-  struct Shared {
-    std::atomic<int> arrived[rounds] = {};
-    std::atomic<int> early{0};
-  } shared;
-  for (int repeat = 0; repeat < 3; ++repeat) {
-    for (auto& count : shared.arrived) count = 0;
-    team.run([](void* context, int, Barrier& barrier) {
-      Shared& s = *static_cast<Shared*>(context);
-      for (int round = 0; round < rounds; ++round) {
-        ++s.arrived[round];
-        barrier.wait();
-        if (s.arrived[round] != threads) ++s.early;
-      }
-    }, &shared);
+namespace {
+// Stages of 13 parts each; every part checks that all parts of the stage before are done. A thread in `away` stays out until it may come back.
+struct Counting : Stages {
+  static constexpr int64_t rounds = 300, parts_of_stage = 13;
+  std::atomic<int64_t> stage{-1}, taken{0}, done[rounds] = {};
+  std::atomic<int> early{0};
+  std::atomic<bool> away[8] = {};
+  std::atomic<int64_t> ran[8] = {};
+  int64_t take_part(int thread) override {
+    while (away[thread]) away[thread].wait(true);
+    int64_t mine = 0;
+    for (; taken.fetch_add(1) < parts_of_stage; ++mine) {
+      int64_t now = stage;
+      if (now > 0 && done[now - 1] != parts_of_stage) ++early;
+      ++done[now];
+      ++ran[thread];
+    }
+    return mine;
   }
-  CHECK(shared.early == 0);
+  int64_t parts() const override { return parts_of_stage; }
+  bool next(int) override {
+    if (++stage == rounds) return false;
+    taken = 0;
+    return true;
+  }
+  void rewind() {
+    taken = parts_of_stage;
+    for (auto& count : done) count = 0;
+    stage = -1;
+  }
+};
+}  // namespace
+
+TEST_CASE("more threads than cores run stages in order") {
+  Counting stages;
+  Team team(7, stages);
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    stages.rewind();
+    team.run();
+    for (auto& count : stages.done) CHECK(count == Counting::parts_of_stage);
+  }
+  CHECK(stages.early == 0);
+}
+
+TEST_CASE("a thread that was taken away is not waited for, and comes back") {
+  Counting stages;
+  Team team(3, stages);
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    stages.away[1] = stages.away[2] = true;
+    stages.rewind();
+    team.run();
+    CHECK(stages.ran[0] == (repeat + 1) * Counting::rounds * Counting::parts_of_stage);
+  }
+  for (int thread : {1, 2}) stages.away[thread] = false, stages.away[thread].notify_all();
+  stages.rewind();
+  team.run();
+  CHECK(stages.ran[0] + stages.ran[1] + stages.ran[2] == 4 * Counting::rounds * Counting::parts_of_stage);
+  CHECK(stages.early == 0);
 }
 
 namespace {
