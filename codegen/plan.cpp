@@ -390,7 +390,7 @@ struct Planner {
     }
     out->outputs = static_cast<uint32_t>(out->output_types.size());
     out->units = call.kernel.units;
-    out->grain = grain_of(call.kernel);
+    out->grain = grain(call.kernel);
     out->name = describe(call.kernel);
     std::set<std::string> lines;
     for (const Node& node : call.kernel.body.nodes) {
@@ -400,9 +400,6 @@ struct Planner {
     out->lines.assign(lines.begin(), lines.end());
     return out;
   }
-
-  // Blocks of columns are large units: a granule is one, or an eighth of them.
-  static int64_t grain_of(const Kernel& kernel) { return kernel.lane_block > 0 ? std::max<int64_t>(1, kernel.units / 8) : grain(kernel.units); }
 
   static double work(const Function& body, const Node& node) {
     if (node.op == Op::contract) {
@@ -438,7 +435,7 @@ struct Planner {
       if (s.calls.empty()) continue;
       order.push_back(i);
       made[i] = std::make_unique<program::StrandT>();
-      int64_t g = grain_of(calls[s.calls.front()].kernel);
+      int64_t g = grain(calls[s.calls.front()].kernel);
       made[i]->granules = static_cast<uint32_t>((s.units + g - 1) / g);
       for (int c : order_of(s)) {
         made[i]->calls.push_back(emit_call(c));
@@ -528,4 +525,7 @@ int64_t grain(int64_t units) {
   if (units < 512) return 32;
   return 64;
 }
+
+// Blocks of columns are large units: a granule is one, or an eighth of them.
+int64_t grain(const Kernel& kernel) { return kernel.lane_block > 0 ? std::max<int64_t>(1, kernel.units / 8) : grain(kernel.units); }
 }  // namespace gradc::codegen

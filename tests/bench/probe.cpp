@@ -19,7 +19,6 @@
 #include <algorithm>
 #include <atomic>
 #include <barrier>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
@@ -28,49 +27,11 @@
 #include <thread>
 #include <vector>
 
+#include "fma.h"
+
+using namespace bench;
+
 namespace {
-
-#ifdef __AVX512F__
-typedef float Lanes __attribute__((vector_size(64)));
-#else
-typedef float Lanes __attribute__((vector_size(32)));
-#endif
-constexpr int lanes = sizeof(Lanes) / sizeof(float);
-
-// Calls `work`, which says how much it has done, until the time is over: amount per nanosecond, which is 1e9 a second.
-template <class Work>
-double rate(int milliseconds, Work&& work) {
-  using Clock = std::chrono::steady_clock;
-  auto start = Clock::now();
-  double amount = 0, ns = 0;
-  while (ns < milliseconds * 1e6) {
-    amount += work();
-    ns = std::chrono::duration<double, std::nano>(Clock::now() - start).count();
-  }
-  return amount / ns;
-}
-
-// Twelve sums hide a latency of 4 on two units, and one of 6. Named, because an array would live on the stack.
-#define EACH_SUM(X) X(a) X(b) X(c) X(d) X(e) X(f) X(g) X(h) X(i) X(j) X(k) X(l)
-constexpr int sums = 12;
-#define DECLARE(name) Lanes name = {};
-#define USE(name) asm volatile("" ::"v"(name));
-
-double fma_rate(int milliseconds) {
-  EACH_SUM(DECLARE)
-  Lanes x = a + 1e-3f, y = a + 0.999f;
-  double result = rate(milliseconds, [&] {
-    for (int round = 0; round < 2000; round++) {
-#define STEP(name)     \
-  name = name * y + x; \
-  asm("" : "+v"(name));
-      EACH_SUM(STEP)
-    }
-    return 2000.0 * sums * lanes * 2;
-  });
-  EACH_SUM(USE)
-  return result;
-}
 
 double bf16_rate(int milliseconds) {
 #if defined(__AMX_BF16__)
@@ -95,7 +56,7 @@ double bf16_rate(int milliseconds) {
   _tile_release();
   return result;
 #elif defined(__AVX512BF16__)
-  EACH_SUM(DECLARE)
+  BENCH_EACH_SUM(BENCH_DECLARE)
   __m512bh x = {}, y = {};
   asm("" : "+v"(x), "+v"(y));
   double result = rate(milliseconds, [&] {
@@ -103,11 +64,11 @@ double bf16_rate(int milliseconds) {
 #define DOT(name)                                                     \
   name = reinterpret_cast<Lanes>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(name), x, y)); \
   asm("" : "+v"(name));
-      EACH_SUM(DOT)
+      BENCH_EACH_SUM(DOT)
     }
     return 2000.0 * sums * lanes * 4;
   });
-  EACH_SUM(USE)
+  BENCH_EACH_SUM(BENCH_USE)
   return result;
 #else
   return 0 * milliseconds;
@@ -156,11 +117,11 @@ double read_rate(size_t bytes, int milliseconds, Ready&& ready) {
   size_t count = bytes / sizeof(Lanes) / sums * sums + sums;
   Array weights(count);
   const Lanes* w = weights.data.get();
-  EACH_SUM(DECLARE)
+  BENCH_EACH_SUM(BENCH_DECLARE)
   auto pass = [&] {
     for (const Lanes* p = w; p < w + count;) {
 #define READ(name) name += *p++;
-      EACH_SUM(READ)
+      BENCH_EACH_SUM(READ)
     }
     asm volatile("" ::: "memory");
     return double(count) * sizeof(Lanes);
@@ -168,7 +129,7 @@ double read_rate(size_t bytes, int milliseconds, Ready&& ready) {
   pass();
   ready();
   double result = rate(milliseconds, pass);
-  EACH_SUM(USE)
+  BENCH_EACH_SUM(BENCH_USE)
   return result;
 }
 

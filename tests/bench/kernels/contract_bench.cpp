@@ -1,73 +1,33 @@
-// Contract kernels on one core against the libraries' products and the core's peak of fused multiply-adds, measured around every
-// measurement: the products of dense layers, alone and with what rides in their epilogue in a network (bias and relu, relu's mask, an
-// update by Adam). Not a test.
-//   contract_bench [--json] [--rounds N] [--ms MILLISECONDS] [--only-ours] [BATCH IN OUT]...
-// Without shapes: some of a multi-layer network. A line for each product; with --json a JSON object for each.
+// The products of a dense layer on one core against the libraries' and the core's peak of fused multiply-adds, measured around every measurement: alone and
+// with what rides in their epilogue in a network (bias and relu, relu's mask, an update by Adam). Ours go through the passes of every program, from
+// fusion to layouts and plan, so that they read and write matrices as they lie there. Not a test.
+//   contract_bench [--json] [--rounds N] [--ms MILLISECONDS] [--only-ours] [--first] [BATCH IN OUT]...
+// --first: as the first layer of a network, which reads what callers give and has no input gradient. Without shapes: some of a multi-layer network.
+// A line for each product; with --json a JSON object for each.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <random>
 
-#include "codegen/contract.h"
-#include "codegen/llvm_module.h"
+#include "../fma.h"
+#include "codegen/layout.h"
 #include "codegen/plan.h"
+#include "codegen/solo.h"
 #include "ir/builder.h"
+#include "passes/fusion.h"
+#include "passes/pass.h"
 #include "product.h"
-#include "runtime/image.h"
 
 using namespace gradc;
 using namespace bench;
 
 namespace {
-#ifdef __AVX512F__
-typedef float Lanes __attribute__((vector_size(64)));
-#else
-typedef float Lanes __attribute__((vector_size(32)));
-#endif
-// Twelve sums hide a latency of 4 on two units. Named, because an array would live on the stack.
-#define EACH_SUM(X) X(a) X(b) X(c) X(d) X(e) X(f) X(g) X(h) X(i) X(j) X(k) X(l)
-double peak_gflops() {
-  using Clock = std::chrono::steady_clock;
-#define DECLARE(name) Lanes name = {};
-  EACH_SUM(DECLARE)
-  Lanes x = a + 1e-3f, y = a + 0.999f;
-  auto start = Clock::now();
-  for (int round = 0; round < 60000; ++round) {
-#define STEP(name)     \
-  name = name * y + x; \
-  asm("" : "+v"(name));
-    EACH_SUM(STEP)
-  }
-#define USE(name) asm volatile("" ::"v"(name));
-  EACH_SUM(USE)
-  return 60000.0 * 12 * sizeof(Lanes) / sizeof(float) * 2 / std::chrono::duration<double, std::nano>(Clock::now() - start).count();
-}
-
-// What rides in the epilogue, given the product: results, and the inputs that they overwrite.
-std::vector<ir::Value> epilogue(Which which, ir::Builder& b, ir::Value product, std::vector<int>& in_place) {
-  using ir::Op;
-  const ir::Type type = b.type(product);
-  ir::Value zero = b.like(0, product);
-  if (which == Which::forward) {
-    ir::Value bias = b.broadcast(b.input("a2", {type.element, {type.shape[1]}}), type.shape, {1});
-    return {b.make(Op::max, {b.make(Op::add, {product, bias}), zero})};
-  }
-  if (which == Which::input_gradient) return {b.make(Op::select, {b.make(Op::gt, {b.input("a2", type), zero}), product, zero})};
-  in_place = {2, 3, 4};
-  ir::Value w = b.input("a2", type), m = b.input("a3", type), v = b.input("a4", type);
-  ir::Value rate = b.broadcast_to(b.input("a5", {type.element, {}}), type.shape);
-  auto mix = [&](double keep, ir::Value old, ir::Value fresh) { return b.make(Op::add, {b.make(Op::mul, {b.like(keep, old), old}), b.make(Op::mul, {b.like(1 - keep, fresh), fresh})}); };
-  ir::Value next_m = mix(0.9, m, product), next_v = mix(0.999, v, b.make(Op::mul, {product, product}));
-  ir::Value root = b.make(Op::add, {b.make(Op::sqrt, {next_v}), b.like(1e-8, product)});
-  return {b.make(Op::sub, {w, b.make(Op::div, {b.make(Op::mul, {rate, next_m}), root})}), next_m, next_v};
-}
-
 std::shared_ptr<Array> random_array(int64_t count, float low = -1) {
   auto array = std::make_shared<Array>(count);
   std::mt19937 random(1);
@@ -76,52 +36,101 @@ std::shared_ptr<Array> random_array(int64_t count, float low = -1) {
   return array;
 }
 
-Prepared ours(const Product& p, const Operands& o, bool plain) {
-  using ir::Shape;
-  static constexpr const char* specs[] = {"mk,kn->mn", "mn,kn->mk", "mk,mn->kn"};
-  const int which = static_cast<int>(p.which);
-  const Shape x = {p.batch, p.in}, w = {p.in, p.out}, dy = {p.batch, p.out};
-  const Shape operands[3][2] = {{x, w}, {dy, w}, {x, dy}};
-  const float* data[3][2] = {{o.x, o.w}, {o.dy, o.w}, {o.x, o.dy}};
-  auto kernel = std::make_shared<ir::Kernel>();
-  kernel->form = ir::Form::contract;
-  ir::Builder build(kernel->body);
-  ir::Value a = build.input("a0", {ir::ElementType::f32, operands[which][0]}), b = build.input("a1", {ir::ElementType::f32, operands[which][1]});
-  kernel->hero = build.contract(specs[which], a, b);
-  std::vector<ir::Value> results = plain ? std::vector<ir::Value>{kernel->hero} : epilogue(p.which, build, kernel->hero, kernel->in_place);
-  for (size_t i = 0; i < results.size(); ++i) kernel->body.results.push_back({fmt::format("r{}", i), results[i], false});
-  kernel->domain = {p.rows(), p.columns()};
-  kernel->outer = 1;
-  kernel->units = p.rows();
+// The products of one layer, planned as an entry of a program. Operands are variables, as activations and gradients between other layers would lie.
+class Layer {
+ public:
+  Layer(int64_t batch, int64_t in, int64_t out, bool first, bool plain) {
+    const ir::Type x_type{f32, {batch, in}}, w_type{f32, {in, out}}, y_type{f32, {batch, out}};
+    ir::Builder b(function_);
+    function_.name = "layer";
+    // The first layer's inputs are computed from what callers give.
+    ir::Value x = first ? b.map(ir::Op::mul, {b.input("image", x_type), b.scalar(1, f32)}) : variable(b, "x", x_type);
+    ir::Value w = variable(b, "w", w_type), dy = variable(b, "dy", y_type);
+    ir::Value zero = b.scalar(0, f32);
+    ir::Value y = b.contract("bk,kn->bn", x, w), dw = b.contract("bk,bn->kn", x, dy), dx = first ? ir::Value() : b.contract("bn,kn->bk", dy, w);
+    if (plain) {
+      write("dw", dw);
+    } else {
+      y = b.map(ir::Op::max, {b.map(ir::Op::add, {y, variable(b, "bias", {f32, {out}})}), zero});
+      if (!first) dx = b.map(ir::Op::select, {b.map(ir::Op::gt, {x, zero}), dx, zero});
+      adam(b, w, dw);
+    }
+    write("y", y);
+    if (!first) write("dx", dx);
+    plan();
+  }
 
-  codegen::Target target = codegen::host_target();
-  codegen::LlvmModule module("bench", target);
-  codegen::emit_contract(*kernel, "kernel", *module, target);
-  codegen::optimize(*module, target);
-  auto jit = std::make_shared<codegen::Jit>();
-  jit->add(codegen::emit_object(*module, target));
-  auto call = jit->lookup<gradc_kernel>("kernel");
+  Prepared prepare(Which which, const Operands& o) {
+    const codegen::EntryNotes::Call* call = nullptr;
+    size_t result = 0;
+    const char* names[][2] = {{"y", "y"}, {"dx", "dx"}, {"dw", "w"}};
+    for (const codegen::EntryNotes::Call& each : notes_.calls)
+      for (size_t r = 0; r < each.call.results.size(); ++r)
+        for (const ir::Result& written : function_.results)
+          if (written.value == each.call.results[r] && (written.name == names[int(which)][0] || written.name == names[int(which)][1])) call = &each, result = r;
+    const ir::Kernel& kernel = call->call.kernel;
+    auto memory = std::make_shared<codegen::KernelMemory>(kernel);
+    auto code = std::make_shared<codegen::NativeKernel>(kernel, target_);
+    for (size_t a = 0; a < call->call.arguments.size(); ++a) memory->set(a, operand(call->call.arguments[a], o));
+    return {[=] { code->run(*memory); },
+            [=](float* to) {
+              ir::Tensor tensor = memory->result(result);
+              std::memcpy(to, tensor.bytes().data(), tensor.bytes().size());
+            }};
+  }
 
-  const int64_t size = p.rows() * p.columns();
-  auto result = random_array(size), m = random_array(size), v = random_array(size, 0), scratch = random_array(codegen::contract_scratch_bytes(*kernel, target) / 4 + 16);
-  auto rate = random_array(1);
-  auto places = std::make_shared<std::vector<char*>>();
-  auto place = [&](const float* f) { places->push_back(reinterpret_cast<char*>(const_cast<float*>(f))); };
-  place(data[which][0]), place(data[which][1]);
-  if (!plain && p.which == Which::weight_gradient)
-    for (float* f : {result->data(), m->data(), v->data(), rate->data(), result->data(), m->data(), v->data()}) place(f);
-  else if (!plain) place(m->data()), place(result->data());
-  else place(result->data());
-  const int64_t units = kernel->units, grain = codegen::grain(units);
-  auto run = [=] {
-    (void)jit, (void)kernel, (void)m, (void)v, (void)rate;   // kept alive
-    for (int64_t u = 0; u < units; u += grain) call(places->data(), u, std::min(u + grain, units), reinterpret_cast<char*>(scratch->data()));
-  };
-  return {run, [result](float* to) { std::copy_n(result->data(), result->size(), to); }};
-}
+ private:
+  static constexpr ir::ElementType f32 = ir::ElementType::f32;
+  ir::Module module_;
+  ir::Function function_;
+  codegen::Target target_ = codegen::host_target(false);
+  codegen::EntryNotes notes_;
+
+  void know(const std::string& name, const ir::Type& type) {
+    if (!module_.variable(name)) module_.variables.push_back({name, type, ir::VariableKind::state, false, {}});
+  }
+  ir::Value variable(ir::Builder& b, const std::string& name, const ir::Type& type) {
+    know(name, type);
+    return b.variable(name, type);
+  }
+  void write(const std::string& name, ir::Value value) {
+    know(name, function_.type(value));
+    function_.results.push_back({name, value, true});
+  }
+
+  void adam(ir::Builder& b, ir::Value w, ir::Value gradient) {
+    using ir::Op;
+    const ir::Type& type = b.type(gradient);
+    ir::Value m = variable(b, "m", type), v = variable(b, "v", type), rate = variable(b, "rate", {f32, {}});
+    auto mix = [&](double keep, ir::Value old, ir::Value fresh) { return b.map(Op::add, {b.map(Op::mul, {b.scalar(keep, f32), old}), b.map(Op::mul, {b.scalar(1 - keep, f32), fresh})}); };
+    ir::Value next_m = mix(0.9, m, gradient), next_v = mix(0.999, v, b.map(Op::mul, {gradient, gradient}));
+    write("w", b.map(Op::sub, {w, b.map(Op::div, {b.map(Op::mul, {rate, next_m}), b.map(Op::add, {b.map(Op::sqrt, {next_v}), b.scalar(1e-8, f32)})})}));
+    write("m", next_m), write("v", next_v);
+  }
+
+  void plan() {
+    passes::optimize(function_);
+    passes::prepare_for_fusion(function_);
+    std::vector<ir::KernelCall> calls = passes::fuse(function_);
+    program::ProgramT program;
+    codegen::KernelTable kernels;
+    codegen::place_variables(module_, program, codegen::choose_layouts({{&function_, &calls}}, target_));
+    notes_ = codegen::plan_entry(module_, function_, std::move(calls), kernels, program);
+  }
+
+  ir::Tensor operand(ir::Value value, const Operands& o) const {
+    const ir::Node& node = function_[value];
+    const std::string name = node.op == ir::Op::variable ? node.attrs.text(ir::Attr::name) : "x";
+    ir::Tensor tensor(node.type);
+    const float* data = name == "x" ? o.x : name == "w" ? o.w : name == "dy" ? o.dy : nullptr;
+    auto made = data ? nullptr : random_array(tensor.size(), name == "v" ? 0 : -1);
+    std::memcpy(tensor.bytes().data(), data ? data : made->data(), tensor.bytes().size());
+    return tensor;
+  }
+};
 
 struct Options {
-  bool json = false, only_ours = false;
+  bool json = false, only_ours = false, first = false;
   int rounds = 5;
   double milliseconds = 10;
 };
@@ -144,8 +153,8 @@ void measure(const Product& p, const Options& options) {
   auto x = random_array(p.batch * p.in), w = random_array(p.in * p.out), dy = random_array(p.batch * p.out);
   Operands operands{x->data(), w->data(), dy->data()};
   std::vector<Figures> all;
-  all.push_back({"gradc", ours(p, operands, true), {}, {}});
-  all.push_back({"fused", ours(p, operands, false), {}, {}});
+  all.push_back({"gradc", Layer(p.batch, p.in, p.out, options.first, true).prepare(p.which, operands), {}, {}});
+  all.push_back({"fused", Layer(p.batch, p.in, p.out, options.first, false).prepare(p.which, operands), {}, {}});
   if (!options.only_ours)
     for (const Contender& c : libraries())
       if (Prepared prepared = c.prepare(p, operands); prepared.run) all.push_back({c.name, prepared, {}, {}});
@@ -161,7 +170,7 @@ void measure(const Product& p, const Options& options) {
   auto enough = [&] { return std::all_of(all.begin(), all.end(), [&](const Figures& f) { return int(f.shares.size()) >= options.rounds; }); };
   for (int round = 0; round < 2 * options.rounds && !enough(); ++round)
     for (Figures& f : all) {
-      double before = peak_gflops(), seconds = median_time(options.milliseconds, f.prepared.run), after = peak_gflops();
+      double before = fma_rate(1), seconds = median_time(options.milliseconds, f.prepared.run), after = fma_rate(1);
       if (std::abs(before - after) > 0.05 * std::max(before, after)) continue;
       peaks.push_back((before + after) / 2);
       f.gflops.push_back(p.flop() / seconds * 1e-9);
@@ -193,11 +202,13 @@ int main(int count, char** arguments) {
     std::string word = arguments[i];
     if (word == "--json") options.json = true;
     else if (word == "--only-ours") options.only_ours = true;
+    else if (word == "--first") options.first = true;
     else if (word == "--rounds" && i + 1 < count) options.rounds = std::atoi(arguments[++i]);
     else if (word == "--ms" && i + 1 < count) options.milliseconds = std::atof(arguments[++i]);
     else numbers.push_back(std::atol(word.c_str()));
   }
   if (numbers.empty()) numbers = {128, 784, 256, 128, 256, 128, 128, 128, 10, 1, 784, 256, 32, 784, 256, 512, 1024, 1024};
   for (size_t i = 0; i + 2 < numbers.size(); i += 3)
-    for (Which which : {Which::forward, Which::input_gradient, Which::weight_gradient}) measure({which, numbers[i], numbers[i + 1], numbers[i + 2]}, options);
+    for (Which which : {Which::forward, Which::input_gradient, Which::weight_gradient})
+      if (!options.first || which != Which::input_gradient) measure({which, numbers[i], numbers[i + 1], numbers[i + 2]}, options);
 }

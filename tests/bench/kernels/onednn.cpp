@@ -23,13 +23,15 @@ Runtime& runtime() {
 
 memory::desc described(int64_t rows, int64_t columns, Format format) { return {{rows, columns}, memory::data_type::f32, format}; }
 
+memory reorder(memory from, memory to) {
+  dnnl::reorder(from, to).execute(runtime().stream, from, to);
+  runtime().stream.wait();
+  return to;
+}
+
 // The same values in the layout that the primitive asked for.
 memory reordered(const float* data, const memory::desc& plain, const memory::desc& wanted) {
-  Runtime& r = runtime();
-  memory from(plain, r.engine, const_cast<float*>(data)), to(wanted, r.engine);
-  dnnl::reorder(from, to).execute(r.stream, from, to);
-  r.stream.wait();
-  return to;
+  return reorder(memory(plain, runtime().engine, const_cast<float*>(data)), memory(wanted, runtime().engine));
 }
 
 Prepared finish(dnnl::primitive primitive, std::unordered_map<int, memory> arguments, memory result, memory::desc plain) {
@@ -37,11 +39,7 @@ Prepared finish(dnnl::primitive primitive, std::unordered_map<int, memory> argum
     primitive.execute(runtime().stream, arguments);
     runtime().stream.wait();
   };
-  auto copy = [=](float* data) {
-    memory to(plain, runtime().engine, data), from = result;
-    dnnl::reorder(from, to).execute(runtime().stream, from, to);
-    runtime().stream.wait();
-  };
+  auto copy = [=](float* data) { reorder(result, memory(plain, runtime().engine, data)); };
   return {run, copy};
 }
 

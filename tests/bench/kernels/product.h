@@ -54,7 +54,7 @@ struct Contender {
   std::function<Prepared(const Product&, const Operands&)> prepare;   // gives none where the library cannot
 };
 
-/// Who was found: eigen.cpp, openblas.cpp, onednn.cpp, libxsmm.cpp.
+/// Who was found.
 std::vector<Contender> libraries();
 
 /// Median seconds of a call, over repetitions that last some milliseconds together.
