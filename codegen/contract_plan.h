@@ -87,8 +87,9 @@ ContractPlan plan_contract(const ir::Kernel&, const Target&);
 void choose_tiles(ContractPlan&, const Target&);
 
 /// Lets units count columns of a product that has few rows: then each thread reads its own columns of the matrix, which are most of the bytes.
-/// Bits do not depend on it. A barrier stands before and after such a kernel, so it must have work for several threads.
-void share_out_columns(ir::Kernel&);
+/// Bits do not depend on it. A barrier stands before and after such a kernel, so it must have work for several threads: more of it if the
+/// weight is written in every run, by whoever has its rows.
+void share_out_columns(ir::Kernel&, bool weight_stays);
 
 /// Tiles that cover `rows` exactly: counts of heights[0], heights[1] and of single rows.
 std::array<int64_t, 3> tile_counts(const std::array<int, 3>& heights, int64_t rows);

@@ -146,8 +146,9 @@ struct Planner {
     }
     place.resize(f.size());
     placed.resize(f.size());
+    bool updates = std::any_of(f.results.begin(), f.results.end(), [](const Result& r) { return r.write; });
     for (KernelCall& call : calls)
-      if (call.kernel.form == Form::contract) share_out_columns(call.kernel);
+      if (call.kernel.form == Form::contract) share_out_columns(call.kernel, !updates);
     index();
     add_dependencies();
     write_in_place();

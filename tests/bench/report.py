@@ -66,7 +66,7 @@ def sections(results: dict) -> list[tuple[str, Table, str]]:
             notes = [f"{row['title']}, {row['threads']} threads: {note}" for row in rows for note in row["notes"]]
             found.append((f"Training steps, {precision}: milliseconds", [step_header(keys), *(step_line(row, keys) for row in rows)], "\n".join(notes)))
     if results.get("inference"):
-        found.append(("Prediction at batch 1, 1 thread: microseconds", inference.table(results["inference"]), ""))
+        found.append(("Prediction at batch 1: microseconds", inference.table(results["inference"]), ""))
     if results.get("kernels"):
         found.append(("Kernels alone, 1 thread: GFLOP/s", kernels.table(results["kernels"]), kernels.summary(results["kernels"])))
     if results.get("start"):

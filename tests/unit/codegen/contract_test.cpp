@@ -394,14 +394,14 @@ TEST_CASE("products with few rows are shared out by columns") {
                         Case{"k,kn->n", {{'k', 700}, {'n', 1000}}, 0}, Case{"km,kn->mn", {{'m', 17}, {'k', 150}, {'n', 250}}, 1}})
     for (ElementType element : {ElementType::f32, ElementType::f64}) {
       Kernel kernel = contract_kernel(c.spec, c.extents, c.outer, element, with_bias);
-      share_out_columns(kernel);
+      share_out_columns(kernel, true);
       CHECK(kernel.units == (c.extents.at('n') + 63) / 64);
       check(kernel, random);
     }
   // Many rows are units enough; a matrix whose columns lie apart is read by its rows.
   for (const Case& c : {Case{"mk,kn->mn", {{'m', 128}, {'k', 100}, {'n', 1024}}, 1}, Case{"mk,nk->mn", {{'m', 32}, {'k', 256}, {'n', 256}}, 1}}) {
     Kernel kernel = contract_kernel(c.spec, c.extents, c.outer);
-    share_out_columns(kernel);
+    share_out_columns(kernel, true);
     CHECK(kernel.units == c.extents.at('m'));
   }
 }
