@@ -8,6 +8,7 @@
 
 #include "runtime/elements.h"
 #include "runtime/image.h"
+#include "runtime/pace.h"
 
 namespace gradc::runtime {
 
@@ -67,7 +68,8 @@ struct Entry {
   size_t first_update = 0;           // = phases.size() where nothing is written
   const Port* loss = nullptr;        // output "loss"
   bool guarded = false;              // it is complete before the first update, which is left out if it is not finite
-  bool parallel = false;
+  bool parallel = false;             // some phase is worth several threads
+  mutable Pace pace;                 // if so: whether they paid so far
   uint32_t calls = 0;
   double flops = 0, bytes = 0;
   std::vector<std::unique_ptr<char*[]>> args;   // what ResolvedCall::args points to

@@ -168,7 +168,6 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
     entry.outputs.push_back(std::move(port));
   }
 
-  double seconds = 0;
   for (uint32_t p = 0; p < size(entry.source->phases()); ++p) {
     ResolvedPhase phase;
     double phase_seconds = 0;
@@ -201,10 +200,8 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
     }
     phase.serial = phase_seconds < 2e-6 || (most_granules <= 1 && phase.strands.size() <= 1);
     if (!phase.serial) entry.parallel = true;
-    seconds += phase_seconds;
     entry.phases.push_back(std::move(phase));
   }
-  if (seconds < 4e-6) entry.parallel = false;
   entry.first_update = std::min<size_t>(entry.source->first_update(), entry.phases.size());
   if (const Port* loss = entry.output("loss"); loss && loss->type.elements() == 1 && info(loss->type.element).is_float) {
     entry.loss = loss;

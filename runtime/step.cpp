@@ -108,17 +108,20 @@ bool StepRunner::next(int thread) {
 }
 
 bool StepRunner::run(const Entry& entry, CallTimes* times) {
-  auto start = times ? std::chrono::steady_clock::now() : std::chrono::steady_clock::time_point();
+  using Clock = std::chrono::steady_clock;
+  bool choose = entry.parallel && threads() > 1;
+  Clock::time_point start = choose || times ? Clock::now() : Clock::time_point();
   FloatControl control;
   entry_ = &entry;
   times_ = times;
   finite_ = true;
   phase_ = size_t(-1);
-  if (entry.parallel && threads() > 1) team_.run();
+  if (choose && entry.pace.together()) team_.run();
   if (finite_) run_alone(0, phase_ + 1, entry.phases.size());
-  if (times) {
-    ++times->runs;
-    times->wall_nanoseconds += uint64_t(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
+  if (choose || times) {
+    int64_t nanoseconds = std::chrono::nanoseconds(Clock::now() - start).count();
+    if (choose) entry.pace.took(nanoseconds);
+    if (times) ++times->runs, times->wall_nanoseconds += uint64_t(nanoseconds);
   }
   return !entry.loss || loss_is_finite(*entry.loss);
 }

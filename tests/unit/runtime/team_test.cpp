@@ -134,6 +134,30 @@ TEST_CASE("every granule runs once a run, after all of the phase before") {
   }
 }
 
+TEST_CASE("several threads are used where they pay") {
+  struct Way { int64_t together, alone; };
+  // Runs so often at these speeds; gives the share of runs that went the slower way.
+  auto waste = [](Pace& pace, Way way, int runs) {
+    int slower = 0;
+    for (int i = 0; i < runs; ++i) {
+      bool together = pace.together();
+      slower += together != (way.together < way.alone);
+      pace.took(i % 50 == 3 ? 100 * way.alone : together ? way.together : way.alone);   // now and then something else runs
+    }
+    return double(slower) / runs;
+  };
+  for (Way way : {Way{1000, 1900}, Way{1900, 1000}}) {
+    Pace pace;
+    CHECK(waste(pace, way, 1000) < 0.04);
+    CHECK(waste(pace, way, 20000) < 0.005);
+    CHECK(waste(pace, {way.alone, way.together}, 20000) < 0.25);   // the machine has changed: seen at the next trial
+    CHECK(waste(pace, {way.alone, way.together}, 20000) < 0.005);
+  }
+  Pace pace;
+  waste(pace, {1000, 1900}, 20000);
+  CHECK(waste(pace, {3000, 1900}, 1000) < 0.05);   // worse than alone is seen at once
+}
+
 TEST_CASE("results do not depend on the number of threads") {
   toy::Options options;
   options.heavy = true;
