@@ -78,7 +78,7 @@ class EntryText {
     edges(planned, note);
     std::vector<std::string> reads, writes;
     for (size_t a = 0; a < note.call.arguments.size(); ++a)
-      if (note.from[a] < 0) reads.push_back(fmt::format("{} at {}", name(note.call.arguments[a]), place(planned.args[a])));
+      if (note.from[a] < 0) reads.push_back(fmt::format("{}{} at {}", name(note.call.arguments[a]), order(note.call.arguments[a], kernel.argument_layout(a)), place(planned.args[a])));
     for (size_t r = 0; r < planned.outputs; ++r) writes.push_back(result(note.call, r, planned.args[planned.args.size() - planned.outputs + r]));
     if (!reads.empty()) line(4, "reads {}", fmt::join(reads, ", "));
     line(4, "writes {}", fmt::join(writes, ", "));
@@ -93,7 +93,7 @@ class EntryText {
       std::pair edge{note.from[a], note.call.cuts.empty() ? "it copies a result" : note.call.cuts[a]};
       auto known = std::find_if(cuts.begin(), cuts.end(), [&](const auto& each) { return each.first == edge; });
       if (known == cuts.end()) known = cuts.insert(cuts.end(), {edge, {}});
-      known->second.push_back(fmt::format("{} {} at {}", name(v), type(v), place(planned.args[a])));
+      known->second.push_back(fmt::format("{} {}{} at {}", name(v), type(v), order(v, note.call.kernel.argument_layout(a)), place(planned.args[a])));
     }
     for (const auto& [edge, values] : cuts)
       line(4, "apart from #{} ({}): {}", edge.first, values.size() > 2 ? fmt::format("{} values", values.size()) : fmt::format("{}", fmt::join(values, ", ")), edge.second);
@@ -101,12 +101,15 @@ class EntryText {
 
   std::string type(ir::Value v) const { return fmt::format("{}{}", ir::element_name(f_.type(v).element), ir::to_string(f_.type(v).shape)); }
 
+  // How a matrix lies that is not row-major.
+  std::string order(ir::Value v, const ir::Layout& layout) const { return layout.row_major() ? "" : " as " + ir::to_string(layout, f_.type(v).shape); }
+
   // What a result is to the function, if it is anything: "loss", "@net.w".
   std::string result(const ir::KernelCall& call, size_t r, const program::Place& at) const {
     if (r >= call.results.size()) return place(at);   // a copy
     for (const ir::Result& out : f_.results)
-      if (out.value == call.results[r]) return fmt::format("{}{} at {}", out.write ? "@" : "", out.name, place(at));
-    return fmt::format("{} {} at {}", name(call.results[r]), type(call.results[r]), place(at));
+      if (out.value == call.results[r]) return fmt::format("{}{}{} at {}", out.write ? "@" : "", out.name, order(out.value, call.kernel.result_layout(r)), place(at));
+    return fmt::format("{} {}{} at {}", name(call.results[r]), type(call.results[r]), order(call.results[r], call.kernel.result_layout(r)), place(at));
   }
 
   // The operations that are fused, by the lines that they come from.
