@@ -38,10 +38,18 @@ std::vector<uint32_t> shuffled(int64_t count, int64_t seed, int64_t stage, int64
   return order;
 }
 
+// Rows behind the samples are masked, but computed: what is no sample must still be data that a model can divide by or take the logarithm of, since
+// 0 times a derivative that is not finite is NaN.
+static void repeat_last(const Port& port, int64_t count) {
+  size_t row_bytes = port.bytes / size_t(port.type.shape[0]);
+  if (count == 0) std::memset(port.data, 0, port.bytes);
+  else for (int64_t row = count; row < port.type.shape[0]; ++row) std::memcpy(port.data + row_bytes * size_t(row), port.data + row_bytes * size_t(count - 1), row_bytes);
+}
+
 void fill_port(const Port& port, const uint8_t* rows, int64_t count) {
   size_t row_bytes = port.bytes / size_t(port.type.shape[0]);
   std::memcpy(port.data, rows, row_bytes * size_t(count));
-  std::memset(port.data + row_bytes * size_t(count), 0, port.bytes - row_bytes * size_t(count));
+  repeat_last(port, count);
 }
 
 void SampleRows::fill(Entry& entry, int64_t first, int64_t count) {
@@ -59,7 +67,7 @@ void SampleRows::fill(Entry& entry, int64_t first, int64_t count) {
       if (row + ahead < count) __builtin_prefetch(column->sample(order[row + ahead]));
       std::memcpy(port.data + size_t(row) * row_bytes, column->sample(order[row]), row_bytes);
     }
-    std::memset(port.data + row_bytes * size_t(count), 0, port.bytes - row_bytes * size_t(count));
+    repeat_last(port, count);
   }
 }
 

@@ -15,7 +15,7 @@ std::vector<uint32_t> shuffled(int64_t count, int64_t seed, int64_t stage, int64
 class RowSource {
  public:
   virtual ~RowSource() = default;
-  /// Writes rows [first, first + count) of the batch into the entry's inputs, and zeros into the rows behind.
+  /// Writes rows [first, first + count) of the batch into the entry's inputs, and the last of them into the rows behind.
   virtual void fill(Entry& entry, int64_t first, int64_t count) = 0;
 };
 
@@ -38,7 +38,7 @@ bool reads_any(const Entry& entry, const Samples& samples);
 /// Rows that the entry takes at once: the leading dimension of its inputs; 0 if it has none.
 int64_t compiled_rows(const Entry& entry);
 
-/// Copies rows [0, count) of raw data of one input, and zeros into the rows behind.
+/// Copies rows [0, count) of raw data of one input, and the last of them into the rows behind.
 void fill_port(const Port& port, const uint8_t* rows, int64_t count);
 
 }  // namespace gradc::runtime

@@ -46,6 +46,13 @@ class Data(EndToEnd):
         self.assertEqual(self.weights("from_csv", 'csv("points.csv")'), expected)
         self.assertEqual(self.weights("from_table", f"table {[list(row) for row in ROWS]}"), expected)
 
+    def test_what_stands_behind_the_last_sample_can_be_computed_with(self):
+        """600 samples run through in chunks, the last of which is not full. The logarithm of nothing would be infinite, and 0 times that is NaN."""
+        (self.folder / "points.csv").write_text("a,b,label\n" + "".join(f"{1 + i % 255},{1 + i * 7 % 255},{i % 2}\n" for i in range(600)))
+        model = MODEL.replace("batch 8", "batch all").replace("net(x / 255)", "net(log(x / 255))")
+        program = self.build(model.format(source='csv("points.csv")'), name="chunks")
+        self.command(program, "train", "--quiet", "--no-save")
+
 
 if __name__ == "__main__":
     unittest.main()
