@@ -106,6 +106,11 @@ Value Elaborator::run_schedule(const Recipe& recipe, const std::string& name) {
   Value result = ok ? run_statements(function.body, env) : Value(Poison{});
   if (!result.is<Poison>() && !result.is<Number>())
     result = fail(DiagnosticId::wrong_kind, function.body.span, fmt::format("the schedule `{}` must give a number, this is {}", function.name.text, kind_of(result)));
+  if (auto* number = result.get<Number>(); number && number->run) {
+    OptimizerRun* whole = optimizing;
+    while (whole->outer) whole = whole->outer;
+    whole->scheduled[name] = number->run;
+  }
   calls.pop_back();
   return result;
 }

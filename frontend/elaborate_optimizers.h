@@ -26,6 +26,7 @@ struct OptimizerRun {
   std::function<Value(const Value& point, const Span&)> loss;
   std::map<std::string, ir::Value>* writes = nullptr;          // slots by variable; parameters are taken from `param` at the end
   std::map<std::string, program::HyperT>* hypers = nullptr;    // by name
+  std::map<std::string, ScalarPtr> scheduled;                  // hyperparameters that follow a schedule: what it gives in this step
 };
 
 /// "*.b" against "net.dense1.b".

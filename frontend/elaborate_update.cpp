@@ -280,6 +280,12 @@ bool TrainElaborator::build_function(const StepPlan& plan, const Recipe& recipe,
     if (!any) e_.fail(DiagnosticId::bad_training, recipe.value->function->name.span, fmt::format("the optimizer `{}` never assigns `param`", recipe.value->name));
     for (const auto& [variable, v] : writes) results.push_back({variable, v, true});
   }
+  // What is logged as the learning rate, if it is not the same in every step: the optimizer's own, or that of the one inside.
+  if (half != Half::accumulate) {
+    auto rate = update.scheduled.find(update.path + ".lr");
+    if (rate == update.scheduled.end()) rate = std::find_if(update.scheduled.begin(), update.scheduled.end(), [](const auto& each) { return each.first.ends_with(".lr"); });
+    if (rate != update.scheduled.end()) results.push_back({"lr", e_.materialise(rate->second), false});
+  }
   if (half == Half::apply)
     for (const std::string& sum : accumulators) results.push_back({sum, b.constant(0, e_.program.module.variable(sum)->type), true});
   emission.function.prune();

@@ -1,4 +1,5 @@
 """The classifier on 60,000 real images: accuracy, size, what it depends on, how long it takes to build."""
+import math
 import re
 import resource
 import unittest
@@ -23,6 +24,13 @@ class Fashion(EndToEnd):
 
     def test_an_epoch_has_whole_batches(self):
         self.assertEqual(sum("step" in line and "loss" in line and "epoch" in line and "validation" not in line for line in log_lines(self.log)), 60000 // 128)
+
+    def test_the_log_has_the_learning_rate_of_each_step(self):
+        rates = [line["lr"] for line in log_lines(self.log) if "lr" in line]
+        self.assertEqual(len(rates), 60000 // 128)
+        for t, rate in enumerate(rates, 1):   # cosine(2e-3, warmup = 200)
+            done = min(max((t - 1 - 200) / (len(rates) - 200), 0), 1)
+            self.assertAlmostEqual(rate, min(t / 200, 1) * 2e-3 * 0.5 * (1 + math.cos(math.pi * done)), delta=1e-12)
 
     def test_plain_lines_in_a_pipe(self):
         self.assertIn("epoch 1/1", self.trained.out)
