@@ -183,7 +183,7 @@ void ContractEmitter::one_panel(const Panel& panel, LlvmValue first, LlvmValue l
     }
     row_tiles(first, last, [&](int height, LlvmValue row) {
       if (plan_.deferred) return deferred_tile(panel, height, a, b, row);
-      Values sums = products(panel, height, a, b, row, places(number(plan_.depth)), zero_sums(static_cast<size_t>(height * panel.vectors)));
+      Values sums = prefetching_products(panel, height, a, b, row);
       if (plan_.epilogue_in_loop) {
         store_sums(sums, panel, waiting);
         finish_rows(panel, row, number(height), waiting);

@@ -133,7 +133,7 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
     plan.pack_masked = partial && !target.avx512;
     if (plan.form == ContractForm::batch_lanes) plan.pack_a = plan.pack_b = plan.pack_masked = false;
     if (plan.turned) plan.pack_b = true, plan.pack_masked = false;
-    if (plan.pairs()) plan.pack_a = plan.pack_b = true, plan.pack_masked = false;
+    if (plan.pairs()) plan.pack_a = true, plan.pack_b = !plan.paired, plan.pack_masked = false;
     int64_t most = std::max<int64_t>(packed_bytes / (plan.panel() * bytes), 64);   // reduced elements of a panel
     int64_t blocks = plan.pack_b || plan.pack_masked ? (plan.depth + most - 1) / most : 1;
     plan.depth_block = blocks <= 1 ? plan.depth : up((plan.depth + blocks - 1) / blocks, 32);
@@ -176,7 +176,7 @@ void choose_tiles(ContractPlan& plan, const Target& target) {
   if (plan.pack_a) packed(plan.a_offset, plan.a_low, plan.a_row_stride == 1 ? plan.places(plan.depth) * plan.a_depth_stride : block_rows * plan.a_row_stride);
   if (plan.turned || plan.pairs()) plan.turn_offset = take(parts * plan.width * plan.width * bytes);
   plan.deferred = plan.deferred && plan.depth_block >= plan.depth;
-  plan.prefetched = plan.deferred && std::count_if(plan.kernel.in_place.begin(), plan.kernel.in_place.end(), [](int input) { return input >= 0; }) * plan.rows * plan.lanes * bytes > near_bytes;
+  plan.prefetched = (plan.deferred || (plan.pairs() && !plan.amx && updates(plan))) && plan.depth_block >= plan.depth && std::count_if(plan.kernel.in_place.begin(), plan.kernel.in_place.end(), [](int input) { return input >= 0; }) * plan.rows * plan.lanes * bytes > near_bytes;
   if (plan.deferred) plan.epilogue_in_loop = true, plan.pending_offset = take(3 * sizeof(int64_t));
   if (plan.depth_block < plan.depth || plan.turned) plan.tile_offset = take(block_rows * plan.panel() * bytes);
   else if (plan.epilogue_in_loop) plan.tile_offset = take(plan.heights[0] * plan.panel() * bytes);

@@ -69,6 +69,7 @@ class ContractEmitter {
   void store_sums(const Values&, const Panel&, LlvmValue at);
   void finish_rows(const Panel&, LlvmValue first_row, LlvmValue count, LlvmValue sums_at);
   void finish(const Panel&, LlvmValue row, llvm::ArrayRef<LlvmValue> sums);
+  Values prefetching_products(const Panel&, int height, const Operand& a, const Operand& b, LlvmValue row);
   void deferred_tile(const Panel&, int height, const Operand& a, const Operand& b, LlvmValue row);
   void finish_deferred();
   void finish_turned(const Panel&, LlvmValue first_row, LlvmValue last_row, LlvmValue sums_at);

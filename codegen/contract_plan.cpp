@@ -335,6 +335,24 @@ bool Canonical::same_order(Value v) const {
   return from.guards.empty() && space.linear(from.at, from_.type(view.operands[0]).shape) == space.linear(at, view.type.shape);
 }
 
+// The lane operand where it is stored in pairs along the reduction.
+std::optional<LinearAccess> paired_access(const Kernel& from, const ContractPlan& plan) {
+  Value v = plan.b;
+  while (is_view(plan.kernel.body[v].op)) v = plan.kernel.body[v].operands[0];
+  const Node& node = plan.kernel.body[v];
+  if (node.op != Op::input || node.type.element != ElementType::bf16 || plan.form != ContractForm::lanes) return std::nullopt;
+  const Node& hero = from.body[from.hero];
+  ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(hero.attrs.text(Attr::spec)));
+  for (auto [operand, letters] : {std::pair{hero.operands[0], &spec.a}, std::pair{hero.operands[1], &spec.b}}) {
+    const Node& matrix = from.body[operand];
+    if (matrix.op != Op::input || argument_number(matrix) != argument_number(node) || letters->size() != 2) continue;
+    int64_t axis = has(spec.result, (*letters)[0]);   // the summed one
+    const Layout& layout = from.argument_layout(argument_number(node));
+    bool one_each = !has(spec.result, (*letters)[axis]) && has(spec.result, (*letters)[1 - axis]);
+    if (one_each && layout.digits.size() == 4 && layout == paired(matrix.type.shape, axis)) return LinearAccess{v, 0, {16, 1}, 1, 16, plan.depth / 2 * 16};
+  }
+  return std::nullopt;
+}
 }  // namespace
 
 ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
@@ -350,9 +368,10 @@ ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
     plan.a_access = linear_access(plan.kernel, plan.a);
     plan.b_access = linear_access(plan.kernel, plan.b);
     plan.precision = precision;
-    // Pairs are packed from strided operands, or element by element.
-    for (auto* access : {&plan.a_access, &plan.b_access})
-      if (plan.pairs() && *access && (*access)->blocked >= 0) access->reset();
+    // Pairs are packed from strided operands of f32, or element by element.
+    for (auto [access, operand] : {std::pair{&plan.a_access, plan.a}, std::pair{&plan.b_access, plan.b}})
+      if (plan.pairs() && *access && ((*access)->blocked >= 0 || plan.kernel.body.type(operand).element != ElementType::f32)) access->reset();
+    if (auto access = target.amx ? std::nullopt : paired_access(kernel, plan)) plan.b_access = access, plan.paired = true;
     return plan;
   };
   ContractPlan plan = arrange_as(precision == Precision::f32);

@@ -56,6 +56,7 @@ struct ContractPlan {
 
   ir::ElementType element = ir::ElementType::f32;
   ir::Precision precision = ir::Precision::f32;      // below f32 both operands are packed, see contract_bf16.cpp
+  bool paired = false;                               // b is stored so already (ir::paired): its access counts pairs
   bool amx = false;                                  // products in tiles of AMX, see contract_amx.cpp
   int width = 1;                                     // elements of a vector
   int vectors = 1;                                   // of a full panel

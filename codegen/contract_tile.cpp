@@ -157,6 +157,15 @@ void ContractEmitter::finish(const Panel& panel, LlvmValue row, llvm::ArrayRef<L
   }
 }
 
+// The products of a tile over the whole reduction, in whose first rounds what the epilogue overwrites is asked for, a row a round.
+Values ContractEmitter::prefetching_products(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row) {
+  LlvmValue depth = places(number(plan_.depth));
+  Values sums = zero_sums(static_cast<size_t>(height * panel.vectors));
+  if (!plan_.prefetched) return products(panel, height, a, b, row, depth, std::move(sums));
+  LlvmValue rounds = number(std::min<int64_t>(height, plan_.places(plan_.depth) / unroll));
+  return products(panel, height, a, b, row, depth, std::move(sums), rounds, [&](LlvmValue round) { prefetch_in_place(panel, add(row, round)); });
+}
+
 // The products of a tile, with the epilogue of the one before between them; what that leaves over follows.
 void ContractEmitter::deferred_tile(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row) {
   Pending before = pending();

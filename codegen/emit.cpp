@@ -14,6 +14,7 @@ constexpr Emitter emitters[] = {   // in the order of ir::Form
     {emit_map, no_scratch},
     {emit_row, row_scratch_bytes},
     {emit_column, no_scratch},
+    {emit_pairs, no_scratch},
     {emit_contract, contract_scratch_bytes},
 };
 const Emitter& emitter(const ir::Kernel& kernel) { return emitters[static_cast<size_t>(kernel.form)]; }

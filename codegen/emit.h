@@ -25,6 +25,7 @@ std::string schedule(const ir::Kernel&, const Target&);
 llvm::Function* emit_map(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
 llvm::Function* emit_row(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
 llvm::Function* emit_column(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
+llvm::Function* emit_pairs(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
 int64_t row_scratch_bytes(const ir::Kernel&, const Target&);
 
 }  // namespace gradc::codegen

@@ -35,10 +35,12 @@ struct Buffer {
   Type type;
   std::string variable;     // its name, if it is one
   bool product = false;     // a contract would have it blocked
+  Layout pairs;             // of a kernel of that form: decided by fusion
   bool may_block = false, may_pitch = false;
 
   bool blocked() const { return product && may_block; }
   Layout layout() const {
+    if (!pairs.row_major()) return pairs;
     if (blocked()) return ir::blocked(type.shape, 1, block);
     return may_pitch ? pitched(type.shape, pitch()) : Layout();
   }
@@ -136,6 +138,7 @@ class Chooser {
       buffer_of_.push_back(std::move(of));
     }
     for_calls([&](size_t e, const KernelCall& call) {
+      if (call.kernel.form == Form::pairs) buffer(e, call.results[0]).pairs = call.kernel.result_layout(0);
       if (call.kernel.form != Form::contract) return;
       for (size_t a = 0; a < call.arguments.size(); ++a) {
         Buffer& b = buffer(e, call.arguments[a]);
@@ -167,7 +170,7 @@ class Chooser {
     for_calls([&](size_t e, const KernelCall& call) {
       for (size_t a = 0; a < call.arguments.size(); ++a) {
         Buffer& b = buffer(e, call.arguments[a]);
-        bool fits = b.layout().row_major() || (b.blocked() ? reads_blocks(call.kernel, a) : reads_rows(call.kernel, a));
+        bool fits = b.layout().row_major() || !b.pairs.row_major() || (b.blocked() ? reads_blocks(call.kernel, a) : reads_rows(call.kernel, a));
         if (fits) continue;
         (b.blocked() ? b.may_block : b.may_pitch) = false;
         changed = true;
@@ -187,7 +190,7 @@ class Chooser {
     Use use = use_of(kernel, argument);
     const Shape& shape = kernel.body.type(body_input(kernel, argument)).shape;
     if (!use.at_place || (!use.hero_operand && shape != kernel.domain)) return false;
-    if (kernel.form == Form::column) return true;
+    if (kernel.form == Form::column || kernel.form == Form::pairs) return true;
     if (kernel.form != Form::contract) return false;
     if (!use.hero_operand) return true;
     ContractPlan plan = plan_contract(kernel, target_);

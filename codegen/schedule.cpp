@@ -21,7 +21,8 @@ std::string units_text(const Kernel& kernel) {
     case Form::map:
       if (kernel.outer == 0) return fmt::format("{} units of {} elements", kernel.units, Kernel::flat_block);
       break;
-    case Form::row: break;
+    case Form::row:
+    case Form::pairs: break;
   }
   return fmt::format("{} units, one a row", kernel.units);
 }
@@ -40,6 +41,7 @@ std::string contract_schedule(const Kernel& kernel, const Target& target) {
   if (plan.turned) parts.push_back("turned before the epilogue");
   if (plan.pack_a) parts.push_back("rows packed");
   if (plan.pack_b) parts.push_back("columns packed");
+  if (plan.paired) parts.push_back("columns in pairs already");
   if (plan.depth_block < plan.depth && plan.form != ContractForm::dot) parts.push_back(fmt::format("the reduction in blocks of {}", plan.depth_block));
   return fmt::format("{}", fmt::join(parts, ", "));
 }
@@ -51,6 +53,7 @@ std::string schedule(const Kernel& kernel, const Target& target) {
     case Form::contract: how = contract_schedule(kernel, target); break;
     case Form::row: how = "row by row, lanes along a row"; break;
     case Form::column: how = "columns in registers, row by row"; break;
+    case Form::pairs: how = fmt::format("rounded to {}", to_string(kernel.result_layout(0), kernel.domain)); break;
     case Form::map: how = kernel.domain.empty() ? "scalars" : "lanes along the last axis"; break;
   }
   return how + "; " + units_text(kernel);

@@ -24,6 +24,7 @@
 #include "ir/text.h"
 #include "ir/verify.h"
 #include "passes/fusion.h"
+#include "passes/pairs.h"
 #include "runtime/gradc.h"
 
 namespace gradc {
@@ -124,6 +125,7 @@ struct Driver::State {
     auto& image = program->image;
     for (const ir::Function& function : optimized.functions) {
       ir::Function prepared = function;
+      if (target.bf16 && !target.amx) passes::share_roundings(prepared);   // tiles of AMX are packed by whoever reads them
       passes::prepare_for_fusion(prepared);
       std::vector<ir::KernelCall> calls = passes::fuse(prepared);
       fused.push_back({std::move(prepared), std::move(calls), {}});

@@ -144,14 +144,13 @@ Tensor contract(const Call& c) {
 
   Tensor result(c.type());
   with_element(c.type().element, [&]<typename T>() {
-    auto a = c[0].as<T>(), b = c[1].as<T>();
     auto out = result.as<T>();
     Matrix left(a_rows.size(), a_depth.size()), right(b_depth.size(), b_columns.size()), product;
     for (size_t n = 0; n < r_batch.size(); ++n) {
       for (size_t i = 0; i < a_rows.size(); ++i)
-        for (size_t k = 0; k < a_depth.size(); ++k) left(i, k) = static_cast<double>(a[a_batch[n] + a_rows[i] + a_depth[k]]);
+        for (size_t k = 0; k < a_depth.size(); ++k) left(i, k) = c[0].at(a_batch[n] + a_rows[i] + a_depth[k]);
       for (size_t k = 0; k < b_depth.size(); ++k)
-        for (size_t j = 0; j < b_columns.size(); ++j) right(k, j) = static_cast<double>(b[b_batch[n] + b_depth[k] + b_columns[j]]);
+        for (size_t j = 0; j < b_columns.size(); ++j) right(k, j) = c[1].at(b_batch[n] + b_depth[k] + b_columns[j]);
       if (precision == Precision::bf16x3) product = left.unaryExpr(high) * right.unaryExpr(low) + left.unaryExpr(low) * right.unaryExpr(high) + left.unaryExpr(high) * right.unaryExpr(high);
       else if (precision == Precision::bf16) product.noalias() = left.unaryExpr(high) * right.unaryExpr(high);
       else product.noalias() = left * right;

@@ -166,11 +166,16 @@ Inferred contract(Operands x, const Attrs& attrs) {
   auto parsed = ContractSpec::parse(attrs.text(Attr::spec));
   if (auto* error = std::get_if<std::string>(&parsed)) return *error;
   const auto& spec = std::get<ContractSpec>(parsed);
-  if (x[0].element != x[1].element || !is_float(x[0].element)) return wrong("contracts {} with {}", to_string(x[0]), to_string(x[1]));
+  ElementType element = x[0].element;
   if (attrs.has(Attr::precision)) {
     auto precision = precision_from_name(attrs.text(Attr::precision));
     if (!precision || precision == Precision::f32) return wrong("precision is \"bf16\" or \"bf16x3\", or left out for f32; not \"{}\"", attrs.text(Attr::precision));
-    if (x[0].element != ElementType::f32) return wrong("operands of precision {} are f32, not {}", attrs.text(Attr::precision), element_name(x[0].element));
+    for (const Type& operand : {x[0], x[1]})   // what is rounded already may also be stored so
+      if (operand.element != ElementType::f32 && !(operand.element == ElementType::bf16 && precision == Precision::bf16))
+        return wrong("operands of precision {} are f32, not {}", attrs.text(Attr::precision), element_name(operand.element));
+    element = ElementType::f32;
+  } else if (x[0].element != x[1].element || !is_float(element)) {
+    return wrong("contracts {} with {}", to_string(x[0]), to_string(x[1]));
   }
   int64_t extents[128];
   std::fill(std::begin(extents), std::end(extents), -1);
@@ -187,7 +192,7 @@ Inferred contract(Operands x, const Attrs& attrs) {
   if (auto error = take(spec.b, x[1]); !error.empty()) return error;
   Shape shape;
   for (char c : spec.result) shape.push_back(extents[static_cast<unsigned char>(c)]);
-  return with_shape(x[0], shape);
+  return Type{element, shape};
 }
 
 Inferred reduce_any(Operands x, const Attrs& attrs) {

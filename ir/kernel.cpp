@@ -12,7 +12,7 @@
 namespace gradc::ir {
 namespace {
 std::string_view form_name(Form form) {
-  constexpr std::string_view names[] = {"map", "row", "column", "contract"};
+  constexpr std::string_view names[] = {"map", "row", "column", "pairs", "contract"};
   return names[static_cast<size_t>(form)];
 }
 

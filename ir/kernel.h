@@ -22,6 +22,9 @@ enum class Form : uint8_t {
   row,
   // column: reductions over all `outer` leading axes; results have the shape of the remaining axes. Lanes along the last axis.
   column,
+  // pairs: the one result is a matrix rounded to bf16 as contracts multiply it: its layout puts neighbours along one axis next to each other and
+  // blocks of 16 of the other axis side by side (`paired` in layout.h). Units are rows.
+  pairs,
   // contract: the hero is a contract. Its operands are inputs seen through views and casts; results are maps of the hero and of
   // other inputs, with the hero's shape.
   contract,
@@ -35,7 +38,7 @@ struct Kernel {
   int64_t outer = 0;            // row, column: number of leading axes; map: number of leading axes that units count; contract: axes
                                 // of the result that units count (batch indices and the row index)
   int64_t units = 1;            // extent of the partition index: a kernel call computes units [begin, end)
-                                //   map, row, contract: the leading `outer` axes, flattened; if map has outer = 0: blocks of
+                                //   map, row, pairs, contract: the leading `outer` axes, flattened; if map has outer = 0: blocks of
                                 //   `flat_block` elements of the flattened domain, or the rows that start there if an access is not flat
                                 //   contract with lane_block > 0: blocks of that many elements of the result's last axis; outer = 0 then
                                 //   column: blocks of `column_block` columns of the flattened kept axes

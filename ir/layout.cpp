@@ -30,6 +30,12 @@ Layout pitched(const Shape& shape, int64_t pitch) {
   return layout;
 }
 
+Layout paired(const Shape& shape, int64_t axis) {
+  int64_t other = 1 - axis;
+  CHECK(shape.size() == 2 && shape[axis] % 2 == 0 && shape[other] % 16 == 0, "{} in pairs along axis {}", to_string(shape), axis);
+  return {{{other, 16, shape[other] / 16}, {axis, 2, shape[axis] / 2}, {other, 1, 16}, {axis, 1, 2}}};
+}
+
 int64_t stored_size(const Layout& layout, const Shape& shape) {
   if (layout.row_major()) return shape_size(shape);
   int64_t size = 1;

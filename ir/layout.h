@@ -33,6 +33,10 @@ Layout blocked(const Shape&, int64_t axis, int64_t block);
 /// Row-major with so many places for each row.
 Layout pitched(const Shape&, int64_t pitch);
 
+/// A matrix whose elements are multiplied two by two along one axis, by vectors along the other: with n that other one, [n/16, k/2, n%16, k%2]. Its
+/// extents are multiples of 16 and 2.
+Layout paired(const Shape&, int64_t axis);
+
 /// Elements in memory, padding included.
 int64_t stored_size(const Layout&, const Shape&);
 /// The place of an element, counted in elements.

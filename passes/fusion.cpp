@@ -30,6 +30,7 @@ void set_units(Kernel& kernel, const Group& group) {
   size_t rank = kernel.domain.size();
   switch (kernel.form) {
     case Form::row:
+    case Form::pairs:
     case Form::contract:
       kernel.outer = group.outer;
       kernel.units = count(0, group.outer);
@@ -66,6 +67,7 @@ class Outline {
     for (size_t i = 0; i < call_.results.size(); ++i) body.results.push_back({fmt::format("r{}", i), clone(call_.results[i]), false});
     for (Value v : call_.arguments) call_.cuts.push_back(cut(v));
     if (group.hero.valid()) call_.kernel.hero = done_.at(group.hero);
+    if (group.form == Form::pairs) call_.kernel.result_layouts = {paired(group.domain, group.paired)};
     set_units(call_.kernel, group);
     return std::move(call_);
   }

@@ -8,6 +8,7 @@
 
 #include "ir/check.h"
 #include "ir/reduced_axes.h"
+#include "passes/pairs.h"
 
 namespace gradc::passes {
 using namespace ir;
@@ -16,6 +17,7 @@ namespace {
 // Why a node does not join the group of an operand: what follows its name in a dump.
 namespace because {
 constexpr std::string_view another_hero = "starts a kernel of its own, as every product does";
+constexpr std::string_view pairs = "writes pairs, of two rows perhaps, in the order of products";
 constexpr std::string_view sums_rows = "reduces across rows of the product, which different units compute";
 constexpr std::string_view sums_columns = "reduces along a row, of which a tile of the product holds a part";
 constexpr std::string_view reduces = "reduces other axes than that kernel";
@@ -56,6 +58,8 @@ class Former {
   std::vector<bool> result_;     // per node: it is a result of the function
   std::vector<bool> for_rows_;   // per node: in the end reductions along rows read it, and nobody else
 
+  std::optional<int64_t> paired(Value v) const { return result_[v.id] ? std::nullopt : paired_axis(f_, v, users_[v.id]); }
+
   bool row_reduction(const Node& node) const { return is_reduce(node.op) && node.op != Op::fold && trailing(node); }
 
   bool read_by_rows_alone(Value v) const {
@@ -82,6 +86,7 @@ class Former {
       case Form::map:
       case Form::contract: return base == group.domain && reader == base && identity(base.size());
       case Form::column: return reader == base && identity(base.size());
+      case Form::pairs: return false;
       case Form::row:
         if (base == group.domain && reader == base) return identity(base.size());
         return base == group.outer_shape() && (reader == base || reader == group.domain) && identity(base.size());
@@ -95,6 +100,7 @@ class Former {
     switch (group.form) {
       case Form::map: return is_map(node.op) && s == group.domain;
       case Form::contract: return is_map(node.op) && s == group.domain;
+      case Form::pairs: return false;
       case Form::column: return is_map(node.op) && s == Shape(group.domain.begin() + group.outer, group.domain.end());
       case Form::row:
         if (is_map(node.op)) return s == group.domain || s == group.outer_shape();
@@ -124,6 +130,7 @@ class Former {
   std::string_view obstacle(int g, Value v, const std::vector<Access>& reads, const std::set<int>& from) const {
     const Node& node = f_[v];
     const Group& group = g_.all[g];
+    if (paired(v)) return because::pairs;
     if (std::string_view why = misfit(group, node); !why.empty()) return why;
     for (const Access& read : reads) {
       if (g_.of[read.base.id] != g) continue;
@@ -231,6 +238,10 @@ class Former {
       group.form = Form::contract;
       group.hero = v;
       group.outer = std::max<int64_t>(node.type.rank() - 1, 0);
+    } else if (std::optional<int64_t> axis = paired(v)) {
+      group.form = Form::pairs;
+      group.paired = *axis;
+      group.outer = 1;
     } else if (is_reduce(node.op) && node.op != Op::fold) {
       group.domain = g_.shape(node.operands[0]);
       group.form = trailing(node) ? Form::row : Form::column;

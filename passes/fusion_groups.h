@@ -14,6 +14,7 @@ struct Group {
   ir::Form form = ir::Form::map;
   ir::Shape domain;
   int64_t outer = 0;              // row: leading axes that count rows; column: leading axes that are summed
+  int64_t paired = 0;             // pairs: the axis along which they are
   ir::Value hero;
   std::vector<ir::Value> nodes;
   std::set<int> needs;            // groups that it reads from directly

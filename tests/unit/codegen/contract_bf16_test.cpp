@@ -133,6 +133,58 @@ TEST_CASE("precisions below f32: a row alone has the bits that it has among othe
   }
 }
 
+namespace {
+// The second operand of a product, rounded: by a kernel of the pairs form, called piece by piece.
+ir::Tensor rounded(const ir::Tensor& x, const ir::Layout& from, int64_t axis, const Target& target) {
+  ir::Function body;
+  Builder build(body);
+  Value cast = build.cast(build.input("a0", x.type), ir::ElementType::bf16);
+  Kernel kernel = finish(ir::Form::pairs, std::move(body), x.type.shape, 1, {cast});
+  kernel.argument_layouts = {from};
+  kernel.result_layouts = {ir::paired(x.type.shape, axis)};
+  Compiled compiled(kernel, target);
+  auto whole = compiled.run({x});
+  for (int64_t unit = Kernel::unit_alignment; unit < kernel.units; unit += 3 * Kernel::unit_alignment) CHECK(compiled.run({x}, {unit}) == whole);
+  if (kernel.units > 32) CHECK(compiled.run({x}, {8, 16, 32}) == whole);
+  ir::Bindings expected = ir::evaluate(kernel.body, {{"a0", x}});
+  CHECK(whole[0] == expected.at("r0"));
+  return whole[0];
+}
+}  // namespace
+
+TEST_CASE("precisions below f32: a matrix rounded beforehand gives the same bits", "[bf16]") {
+  if (skipped()) return;
+  std::mt19937 random(4);
+  for (const char* spec : {"mk,kn->mn", "km,kn->mn", "mk,nk->mn", "kn,mk->mn"})
+    for (auto [m, n, k] : {std::array{64, 64, 64}, {70, 80, 34}, {13, 48, 130}, {130, 176, 500}, {1, 32, 2}}) {
+      Kernel plain = product(spec, {{'m', m}, {'n', n}, {'k', k}}, 1, Precision::bf16);
+      INFO(ir::print(plain.body));
+      auto inputs = random_inputs(plain, static_cast<uint32_t>(random()), -1, 1);
+      const int matrix = spec[3] == 'm' ? 0 : 1;   // the operand that has the lanes
+      const std::string letters = matrix == 0 ? "kn" : std::string(spec).substr(3, 2);
+      const ir::Type type = inputs[matrix].type;
+      Kernel shared = plain;
+      for (ir::Node& node : shared.body.nodes)
+        if (node.op == ir::Op::input && ir::argument_number(node) == static_cast<size_t>(matrix)) node.type.element = ir::ElementType::bf16, node.attrs.set(ir::Attr::element, ir::ElementType::bf16);
+      const int64_t axis = letters[0] == 'k' ? 0 : 1;
+      for (const Target& target : bf16_targets()) {
+        auto expected = Compiled(plain, target).run(inputs);
+        for (const ir::Layout& from : {ir::Layout(), ir::pitched(type.shape, type.shape[1] + 16), ir::blocked(type.shape, 1, 16)}) {
+          auto given = inputs;
+          given[matrix] = rounded(inputs[matrix], type.shape[1] % 16 ? ir::Layout() : from, axis, target);
+          for (const ir::Layout& stored : {ir::paired(type.shape, axis), ir::Layout()}) {   // a row-major one is packed, as one of f32 is
+            shared.argument_layouts.assign(2, {});
+            shared.argument_layouts[matrix] = stored;
+            if (m > 1) CHECK(plan_contract(shared, target).paired == (!stored.row_major() && !target.amx));
+            Compiled compiled(shared, target);
+            CHECK(compiled.run(given) == expected);
+            if (m > 8) CHECK(compiled.run(given, {8}) == expected);
+          }
+        }
+      }
+    }
+}
+
 // AMX is read as assembly: it compiles anywhere. 64 rows x 64 lanes: blocks of two by two tiles, and for what remains of the rows one by two.
 TEST_CASE("tiles of AMX: one tilezero an accumulator, no spills, one configuration", "[assembly]") {
   auto count = [](const std::string& text, const std::string& word) {

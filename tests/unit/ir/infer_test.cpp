@@ -153,6 +153,9 @@ TEST_CASE("shape rules: contract") {
   CHECK(precise("fp8", x, w) == "contract: precision is \"bf16\" or \"bf16x3\", or left out for f32; not \"fp8\"");
   CHECK(precise("f32", x, w) == "contract: precision is \"bf16\" or \"bf16x3\", or left out for f32; not \"f32\"");
   CHECK(precise("bf16", t(f64, {2, 3}), t(f64, {3, 4})) == "contract: operands of precision bf16 are f32, not f64");
+  CHECK(precise("bf16", x, t(ElementType::bf16, {3, 4})) == "f32[2, 4]");
+  CHECK(precise("bf16", t(ElementType::bf16, {2, 3}), w) == "f32[2, 4]");
+  CHECK(precise("bf16x3", x, t(ElementType::bf16, {3, 4})) == "contract: operands of precision bf16x3 are f32, not bf16");
   CHECK(contract("mk,kn->mn", x, t(f64, {3, 4})) == "contract: contracts f32[2, 3] with f64[3, 4]");
   CHECK(contract("mk,kn->mn", t(i32, {2, 3}), t(i32, {3, 4})) == "contract: contracts i32[2, 3] with i32[3, 4]");
   CHECK(std::get<ContractSpec>(ContractSpec::parse("bmk,kn->bmn")).text() == "bmk,kn->bmn");
