@@ -25,9 +25,10 @@ std::vector<Object> compile(const KernelTable& table, const CompileOptions& opti
       Doing doing(fmt::format("compiling kernel {}: {}", i, ir::describe(kernels[i])));
       std::string symbol = table.symbol(static_cast<uint32_t>(i));
       LlvmModule module(symbol, options.target);
-      emit_kernel(kernels[i], symbol, *module, options.target);
+      const ContractChoice* choice = table.choice(static_cast<uint32_t>(i));
+      emit_kernel(kernels[i], symbol, *module, options.target, choice);
       Object& object = objects[i];
-      object.scratch_bytes = scratch_bytes(kernels[i], options.target);
+      object.scratch_bytes = scratch_bytes(kernels[i], options.target, choice);
       std::string content;
       if (cache) {
         content = object_content(*module, options.target);

@@ -281,11 +281,11 @@ void ContractEmitter::loop(LlvmValue first, LlvmValue last, int64_t step, llvm::
   if (first != last) frame_.loop(first, last, step, [&](LlvmValue i) { body(i); });
 }
 
-llvm::Function* emit_contract(const ir::Kernel& kernel, const std::string& symbol, llvm::Module& module, const Target& target) {
-  ContractPlan plan = plan_contract(kernel, target);
+llvm::Function* emit_contract(const ir::Kernel& kernel, const std::string& symbol, llvm::Module& module, const Target& target, const ContractChoice* choice) {
+  ContractPlan plan = plan_contract(kernel, target, choice);
   return ContractEmitter(plan, symbol, module, target).run();
 }
 
-int64_t contract_scratch_bytes(const ir::Kernel& kernel, const Target& target) { return plan_contract(kernel, target).scratch; }
+int64_t contract_scratch_bytes(const ir::Kernel& kernel, const Target& target, const ContractChoice* choice) { return plan_contract(kernel, target, choice).scratch; }
 
 }  // namespace gradc::codegen

@@ -188,14 +188,17 @@ std::vector<Group> group_axes(const Roles& roles, ContractForm form) {
 // Both operands have their reduced index in neighbouring elements, as in the gradient of a layer's input: dy[b, n] w[k, n]. To pack w
 // takes a transposition of all of it for every granule of rows. With the roles exchanged dy's few rows are packed, w is read in place, one element
 // for all lanes, and the tile of the result is transposed: less work as soon as the reduction is longer than a granule has rows.
-bool better_turned(const ContractPlan& plan) {
+bool may_turn(const ContractPlan& plan) {
   if (plan.form != ContractForm::lanes || !plan.dynamic_rows || plan.dynamic_lanes || !plan.a_access || !plan.b_access) return false;
   auto reduced_last = [](const LinearAccess& access, bool lanes) {   // a: [..., reduced], b: [..., reduced, lanes]
     size_t rank = access.strides.size();
     return access.strides[lanes ? rank - 2 : rank - 1] == 1 && !(lanes && access.strides[rank - 1] == 1);
   };
+  return reduced_last(*plan.a_access, false) && reduced_last(*plan.b_access, true) && plan.depth <= turned_depth;
+}
+bool better_turned(const ContractPlan& plan) {
   int64_t rows = std::min(plan.rows, grain(plan.kernel.units));
-  return reduced_last(*plan.a_access, false) && reduced_last(*plan.b_access, true) && rows >= 8 && plan.depth > rows && plan.depth <= turned_depth && plan.lanes >= 16;
+  return rows >= 8 && plan.depth > rows && plan.lanes >= 16;
 }
 
 // Exchanges rows and lanes.
@@ -355,15 +358,15 @@ std::optional<LinearAccess> paired_access(const Kernel& from, const ContractPlan
 }
 }  // namespace
 
-ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
+ContractPlan arrange_contract(const Kernel& kernel, const Target& target, std::optional<bool> turned) {
   const Precision precision = contract_precision(kernel.body[kernel.hero].attrs);
-  auto arrange_as = [&](bool batch_lanes, bool turned = false) {
+  auto arrange_as = [&](bool batch_lanes, bool exchanged = false) {
     ContractPlan plan;
-    plan.turned = turned;
+    plan.turned = exchanged;
     Roles roles = read_roles(kernel);
     plan.form = choose_form(kernel, roles, batch_lanes);
     std::vector<Group> groups = group_axes(roles, plan.form);
-    if (turned) turn(roles, groups);
+    if (exchanged) turn(roles, groups);
     Canonical(kernel, plan).run(kernel, roles, groups);
     plan.a_access = linear_access(plan.kernel, plan.a);
     plan.b_access = linear_access(plan.kernel, plan.b);
@@ -377,8 +380,15 @@ ContractPlan plan_contract(const Kernel& kernel, const Target& target) {
   ContractPlan plan = arrange_as(precision == Precision::f32);
   // Batch lanes are read in place; merged reduced indices may not allow that.
   if (plan.form == ContractForm::batch_lanes && (!plan.a_access || !plan.b_access)) plan = arrange_as(false);
-  if (better_turned(plan)) plan = arrange_as(false, true);
-  choose_tiles(plan, target);
+  const bool may = may_turn(plan);
+  if (may && turned.value_or(better_turned(plan))) plan = arrange_as(false, true);
+  plan.may_turn = may;
+  return plan;
+}
+
+ContractPlan plan_contract(const Kernel& kernel, const Target& target, const ContractChoice* choice) {
+  ContractPlan plan = arrange_contract(kernel, target, choice ? std::optional(choice->turned) : std::nullopt);
+  choose_tiles(plan, target, choice);
   return plan;
 }
 

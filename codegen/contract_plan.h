@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "codegen/contract_choice.h"
 #include "ir/kernel.h"
 
 namespace gradc::codegen {
@@ -42,7 +43,7 @@ struct ContractAxis {
 ///   a: [axes that a has (without batch lanes), reduced, batch lanes]     the broadcast operand
 ///   b: [axes that b has (without lanes), reduced, lanes]                 the lane operand
 /// The result's axes are `axes`: the original ones in their order, neighbours merged, those of extent 1 left out.
-struct ContractPlan {
+struct ContractPlan : ContractChoice {
   ir::Kernel kernel;
   std::vector<ir::Shape> result_shapes;              // as stored: axes not merged
   ContractForm form;
@@ -52,25 +53,21 @@ struct ContractPlan {
   int64_t rows = 1, lanes = 1, depth = 1;            // extents of the row, lane and reduced index
   int row_axis = -1, lane_axis = -1;                 // into axes; -1: there is none
   bool dynamic_rows = false, dynamic_lanes = false;  // the call's units bound that axis
-  bool turned = false;                               // results have their lanes along the row index: tiles are transposed first
+  bool may_turn = false;                             // rows and lanes may be exchanged
 
   ir::ElementType element = ir::ElementType::f32;
   ir::Precision precision = ir::Precision::f32;      // below f32 both operands are packed, see contract_bf16.cpp
   bool paired = false;                               // b is stored so already (ir::paired): its access counts pairs
   bool amx = false;                                  // products in tiles of AMX, see contract_amx.cpp
   int width = 1;                                     // elements of a vector
-  int vectors = 1;                                   // of a full panel
-  std::array<int, 3> heights = {1, 1, 1};            // of row tiles, falling; the last is 1
   bool a_rows_adjacent = false;                      // rows of a lie next to each other, its reduced index does not
-  bool pack_a = false, pack_b = false;               // copied to scratch first
+  bool pack_a = false;                               // copied to scratch first
   bool pack_masked = false;                          // of b, panels whose last vector is masked
   int64_t depth_block = 1;                           // reduced elements that are packed at once
   int64_t a_row_stride = 1, a_depth_stride = 1;      // of packed a, in elements
   int64_t row_block = 1;                             // rows between which packed operands are reused
   bool epilogue_in_loop = false;                     // accumulators go through scratch to a loop over rows
   int64_t a_low = 0, b_low = 0;                      // bf16x3: elements from packed high halves to low ones
-  bool deferred = false;                             // the epilogue of a tile runs between the products of the next one
-  bool prefetched = false;                           // what it overwrites is asked for a tile ahead
   // Scratch in bytes: packed b, packed a, accumulators, a block of them transposed, where the deferred ones belong.
   int64_t b_offset = 0, a_offset = 0, tile_offset = 0, turn_offset = 0, pending_offset = 0, scratch = 0;
 
@@ -83,9 +80,11 @@ struct ContractPlan {
   int result_lanes() const { return turned ? row_axis : lane_axis; }   // the axis along which results are computed
 };
 
-ContractPlan plan_contract(const ir::Kernel&, const Target&);
-/// The second half of that: fills in all that is not decided by form and axes (contract_choice.cpp).
-void choose_tiles(ContractPlan&, const Target&);
+/// With a choice of contract_candidates, or the model's.
+ContractPlan plan_contract(const ir::Kernel&, const Target&, const ContractChoice* = nullptr);
+/// Its two halves: form and axes, turned if it may be and that is wanted or, if nothing is said, better; then everything else (contract_choice.cpp).
+ContractPlan arrange_contract(const ir::Kernel&, const Target&, std::optional<bool> turned = std::nullopt);
+void choose_tiles(ContractPlan&, const Target&, const ContractChoice* = nullptr);
 
 /// Lets units count columns of a product that has few rows: then each thread reads its own columns of the matrix, which are most of the bytes.
 /// Bits do not depend on it. A barrier stands before and after such a kernel, so it must have work for several threads: more of it if the

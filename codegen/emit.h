@@ -12,14 +12,15 @@ class Module;
 }  // namespace llvm
 
 namespace gradc::codegen {
+struct ContractChoice;
 
-/// Adds the kernel's native function (gradc_kernel of runtime/image.h) to a module.
-llvm::Function* emit_kernel(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
+/// Adds the kernel's native function (gradc_kernel of runtime/image.h) to a module. A choice is for contracts, which take the model's without one.
+llvm::Function* emit_kernel(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&, const ContractChoice* = nullptr);
 /// Bytes of private scratch that a thread needs to run it.
-int64_t scratch_bytes(const ir::Kernel&, const Target&);
+int64_t scratch_bytes(const ir::Kernel&, const Target&, const ContractChoice* = nullptr);
 
 /// How its loops run, for dumps: "tiles of 14 rows x 2 vectors of 16, units are rows".
-std::string schedule(const ir::Kernel&, const Target&);
+std::string schedule(const ir::Kernel&, const Target&, const ContractChoice* = nullptr);
 
 // The emitters behind them; contract.h has that of contracts.
 llvm::Function* emit_map(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);

@@ -495,7 +495,15 @@ uint32_t KernelTable::add(const Kernel& kernel) {
   return it->second;
 }
 
-std::string KernelTable::symbol(uint32_t index) const { return fmt::format("gradc_kernel_{:016x}", llvm::xxh3_64bits(texts_[index])); }
+std::string KernelTable::symbol(uint32_t index) const {
+  const ContractChoice* chosen = choice(index);
+  return fmt::format("gradc_kernel_{:016x}", llvm::xxh3_64bits(chosen ? texts_[index] + to_string(*chosen) : texts_[index]));
+}
+
+const ContractChoice* KernelTable::choice(uint32_t index) const {
+  auto found = choices_.find(index);
+  return found == choices_.end() ? nullptr : &found->second;
+}
 
 void place_variables(const Module& module, program::ProgramT& program, const std::map<std::string, Layout>& layouts) {
   uint64_t offset = 0;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "codegen/contract_choice.h"
 #include "ir/kernel.h"
 #include "runtime/program_generated.h"
 
@@ -17,11 +18,15 @@ class KernelTable {
   const std::string& text(uint32_t index) const { return texts_[index]; }
   /// Made from the text: a kernel has the same name in every program, and so the same code.
   std::string symbol(uint32_t index) const;
+  /// How a contract is emitted if not as the model chooses.
+  void choose(uint32_t index, const ContractChoice& choice) { choices_[index] = choice; }
+  const ContractChoice* choice(uint32_t index) const;
 
  private:
   std::vector<ir::Kernel> kernels_;
   std::vector<std::string> texts_;
   std::map<std::string, uint32_t> index_;
+  std::map<uint32_t, ContractChoice> choices_;
 };
 
 /// Gives every variable of the module its place in the variables block. `layouts`: of those that are not row-major.

@@ -27,8 +27,8 @@ std::string units_text(const Kernel& kernel) {
   return fmt::format("{} units, one a row", kernel.units);
 }
 
-std::string contract_schedule(const Kernel& kernel, const Target& target) {
-  ContractPlan plan = plan_contract(kernel, target);
+std::string contract_schedule(const Kernel& kernel, const Target& target, const ContractChoice* choice) {
+  ContractPlan plan = plan_contract(kernel, target, choice);
   std::vector<std::string> parts;
   if (plan.form == ContractForm::dot) {
     parts.push_back(fmt::format("{} rows at a time, {} vectors of {} along the reduction", plan.heights[0], plan.vectors, plan.width));
@@ -43,14 +43,15 @@ std::string contract_schedule(const Kernel& kernel, const Target& target) {
   if (plan.pack_b) parts.push_back("columns packed");
   if (plan.paired) parts.push_back("columns in pairs already");
   if (plan.depth_block < plan.depth && plan.form != ContractForm::dot) parts.push_back(fmt::format("the reduction in blocks of {}", plan.depth_block));
+  if (choice) parts.push_back("tuned");
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 }  // namespace
 
-std::string schedule(const Kernel& kernel, const Target& target) {
+std::string schedule(const Kernel& kernel, const Target& target, const ContractChoice* choice) {
   std::string how;
   switch (kernel.form) {
-    case Form::contract: how = contract_schedule(kernel, target); break;
+    case Form::contract: how = contract_schedule(kernel, target, choice); break;
     case Form::row: how = "row by row, lanes along a row"; break;
     case Form::column: how = "columns in registers, row by row"; break;
     case Form::pairs: how = fmt::format("rounded to {}", to_string(kernel.result_layout(0), kernel.domain)); break;

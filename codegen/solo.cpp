@@ -68,10 +68,10 @@ ir::Tensor KernelMemory::result(size_t number) const {
   return tensor;
 }
 
-NativeKernel::NativeKernel(const ir::Kernel& kernel, const Target& target)
-    : units_(kernel.units), granule_(grain(kernel)), scratch_(static_cast<size_t>(scratch_bytes(kernel, target)) + page) {
+NativeKernel::NativeKernel(const ir::Kernel& kernel, const Target& target, const ContractChoice* choice)
+    : units_(kernel.units), granule_(grain(kernel)), scratch_(static_cast<size_t>(scratch_bytes(kernel, target, choice)) + page) {
   LlvmModule module("solo", target);
-  emit_kernel(kernel, "kernel", *module, target);
+  emit_kernel(kernel, "kernel", *module, target, choice);
   optimize(*module, target);
   jit_.add(emit_object(*module, target));
   function_ = jit_.lookup<gradc_kernel>("kernel");

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "codegen/contract_choice.h"
 #include "codegen/llvm_module.h"
 #include "codegen/target.h"
 #include "ir/kernel.h"
@@ -34,7 +35,7 @@ class KernelMemory {
 /// The native code of a kernel, with scratch.
 class NativeKernel {
  public:
-  NativeKernel(const ir::Kernel&, const Target&);
+  NativeKernel(const ir::Kernel&, const Target&, const ContractChoice* = nullptr);
   /// Computes all units.
   void run(const KernelMemory&) const;
 

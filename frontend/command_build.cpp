@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
@@ -21,6 +22,16 @@ struct BuildOptions {
 
 std::string size_text(uintmax_t bytes) { return bytes < 1000000 ? fmt::format("{} kB", (bytes + 999) / 1000) : fmt::format("{:.1f} MB", static_cast<double>(bytes) * 1e-6); }
 
+// What --tune brought: a line for each kernel that is not computed as the model of a processor would have it.
+void print_tuned(const std::vector<TunedKernel>& kernels) {
+  auto count = [&](auto is) { return std::count_if(kernels.begin(), kernels.end(), is); };
+  auto faster = [](const TunedKernel& k) { return k.choice != k.model; };
+  auto measured = count([](const TunedKernel& k) { return k.measured; });
+  fmt::print("tuned {} products ({} measured now): {} faster otherwise than the model of a processor would have them\n", kernels.size(), measured, count(faster));
+  for (const TunedKernel& k : kernels)
+    if (faster(k)) fmt::print("  {:.2f} x  {}\n          {}, not {}\n", k.gain, k.kernel, k.choice, k.model);
+}
+
 int build(const BuildOptions& options) {
   auto start = std::chrono::steady_clock::now();
   std::optional<Driver> driver = make_driver(options.flags);
@@ -38,6 +49,7 @@ int build(const BuildOptions& options) {
     auto [kernels, cached] = driver->kernels();
     fmt::print("{} kernels, {} of them from the cache\n", kernels, cached);
   }
+  if (options.flags.tune) print_tuned(driver->tuned());
   std::error_code ignored;
   if (library) {
     fmt::print("made the library {}/ in {:.1f} s:", output, seconds);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 
 #include "frontend/command.h"
 #include "runtime/file.h"
@@ -17,6 +18,7 @@ void add_driver_flags(CLI::App& command, DriverFlags& flags) {
       ->allow_extra_args(false);
   command.add_option("--target", flags.target, "the processor to compile for (default: this one)");
   command.add_option("--precision", flags.precision, "of the products inside networks: f32, bf16 or bf16x3 (default: what the file says, else f32)");
+  command.add_flag("--tune", flags.tune, "measure how products are computed fastest on this processor; what is found is remembered for later builds");
   command.add_flag("--verify", flags.verify, "verify the graph after each pass");
 }
 
@@ -30,6 +32,8 @@ std::optional<Driver> make_driver(const DriverFlags& flags) {
   options.precision = flags.precision;
   options.verify = flags.verify;
   options.cache = runtime::cache_folder("kernels");
+  options.tune = flags.tune;
+  if (const char* choice = std::getenv("GRADC_TUNED_CHOICE")) options.tuned_choice = std::strtoul(choice, nullptr, 10);
   return std::optional<Driver>(std::in_place, std::move(options));
 }
 

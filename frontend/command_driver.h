@@ -15,7 +15,7 @@ namespace gradc::command {
 struct DriverFlags {
   std::vector<std::string> set, optimizers;
   std::string target = "native", precision;
-  bool verify = false;
+  bool verify = false, tune = false;
 };
 
 /// The flags' help texts stand here alone.

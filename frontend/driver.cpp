@@ -14,6 +14,7 @@
 #include "codegen/layout.h"
 #include "codegen/link.h"
 #include "codegen/llvm_module.h"
+#include "codegen/tune.h"
 #include "frontend/ast_dump.h"
 #include "frontend/driver_lower.h"
 #include "frontend/elaborate.h"
@@ -42,6 +43,7 @@ struct Driver::State {
   codegen::KernelTable kernels;
   codegen::Target target;
   std::vector<codegen::Object> objects;
+  std::vector<TunedKernel> tuned;
   bool text_kept = false;
   std::vector<std::pair<std::string, double>> times;
 
@@ -81,6 +83,10 @@ struct Driver::State {
           "leave the precision out, or give --precision f32"};
       return false;
     }
+    if (options.tune && !codegen::host_runs(target)) {
+      diagnostics.add(DiagnosticId::cannot_tune, {}, fmt::format("this processor cannot run code for {}, so nothing can be measured", target.name)).hints = {"leave out --tune, or build on a processor of that kind"};
+      return false;
+    }
     if (precision() == ir::Precision::bf16x3 && !target.amx)
       diagnostics.add(DiagnosticId::slow_bf16x3, {}, "without AMX bf16x3 is slower than f32: use it to check results");
     return true;
@@ -102,6 +108,7 @@ struct Driver::State {
     if (reached < Stage::kernels && stage >= Stage::kernels) {
       if (!choose_target()) return false;
       timed("fuse and plan", [&] { plan(); });
+      timed("tune", [&] { tune(); });
       reached = Stage::kernels;
     }
     return stage < Stage::llvm || compile(true);
@@ -115,10 +122,28 @@ struct Driver::State {
     return true;
   }
 
+  std::optional<codegen::Cache> cache() const { return options.cache.empty() ? std::nullopt : std::optional<codegen::Cache>(options.cache); }
+
   void compile_kernels(bool text) {
-    std::optional<codegen::Cache> cache;
-    if (!options.cache.empty()) cache.emplace(options.cache);
-    objects = codegen::compile(kernels, {target, 0, text, text, cache ? &*cache : nullptr});
+    std::optional<codegen::Cache> known = cache();
+    objects = codegen::compile(kernels, {target, 0, text, text, known ? &*known : nullptr});
+  }
+
+  // Contracts are computed as was found best before, or is found now.
+  void tune() {
+    std::optional<codegen::Cache> known = cache();
+    codegen::Judge judge = codegen::measure;
+    if (options.tuned_choice) judge = [this](auto&, auto&, auto& candidates) { return std::pair(std::min(*options.tuned_choice, candidates.size() - 1), 1.0); };
+    for (uint32_t i = 0; i < kernels.kernels().size(); ++i) {
+      const ir::Kernel& kernel = kernels.kernels()[i];
+      if (kernel.form != ir::Form::contract) continue;
+      std::optional<codegen::Tuned> found = known ? codegen::remembered(kernel, target, *known) : std::nullopt;
+      if (!found && options.tune) found = codegen::tune(kernel, target, known ? &*known : nullptr, judge);
+      if (!found) continue;
+      codegen::ContractChoice model = codegen::contract_candidates(kernel, target).front();
+      if (found->choice != model) kernels.choose(i, found->choice);
+      tuned.push_back({ir::describe(kernel), codegen::to_string(model), codegen::to_string(found->choice), found->gain, found->measured});
+    }
   }
 
   void plan() {
@@ -156,6 +181,7 @@ Driver::~Driver() = default;
 Sources& Driver::sources() { return state_->sources; }
 Diagnostics& Driver::diagnostics() { return state_->diagnostics; }
 const std::vector<std::pair<std::string, double>>& Driver::times() const { return state_->times; }
+const std::vector<TunedKernel>& Driver::tuned() const { return state_->tuned; }
 std::pair<size_t, size_t> Driver::kernels() const {
   size_t cached = std::count_if(state_->objects.begin(), state_->objects.end(), [](const codegen::Object& object) { return object.cached; });
   return {state_->objects.size(), cached};

@@ -27,6 +27,15 @@ struct DriverOptions {
   std::string precision;                   // "f32", "bf16", "bf16x3"; "": what the file says
   bool verify = false;                     // the verifier after each pass
   std::string cache;                       // folder of code compiled before; "": none
+  bool tune = false;                       // measure how contracts are best computed, where that is not remembered
+  std::optional<size_t> tuned_choice;      // for tests: this candidate wins (the last one if there are fewer), nothing is measured
+};
+
+/// How a contract is computed after tuning.
+struct TunedKernel {
+  std::string kernel, model, choice;   // in words: what it computes, what the model would have, what was faster
+  double gain;                         // time as the model would have it / time now
+  bool measured;                       // by this driver; else remembered
 };
 
 class Driver {
@@ -55,6 +64,8 @@ class Driver {
   /// Compiles in memory and runs the program with these arguments (the first is the program's name): its exit status.
   int run(const std::vector<std::string>& arguments);
 
+  /// All kernels whose choice was measured, now or earlier.
+  const std::vector<TunedKernel>& tuned() const;
   /// Seconds per stage so far, for --verbose.
   const std::vector<std::pair<std::string, double>>& times() const;
   /// Kernels compiled so far, and how many of them were in the cache.

@@ -73,7 +73,7 @@ class EntryText {
     const codegen::EntryNotes::Call& note = notes_.calls[number];
     const ir::Kernel& kernel = note.call.kernel;
     line(3, "#{} {}  (kernel {})", number, planned.name, planned.kernel);
-    line(4, "{}", codegen::schedule(kernel, request_.target));
+    line(4, "{}", codegen::schedule(kernel, request_.target, request_.kernels.choice(planned.kernel)));
     computes(kernel);
     edges(planned, note);
     std::vector<std::string> reads, writes;

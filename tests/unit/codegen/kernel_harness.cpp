@@ -39,9 +39,9 @@ class Buffer {
   size_t pages_;
 };
 
-LlvmModule build(const ir::Kernel& kernel, const Target& target) {
+LlvmModule build(const ir::Kernel& kernel, const Target& target, const ContractChoice* choice = nullptr) {
   LlvmModule module("test", target);
-  emit_kernel(kernel, "kernel", *module, target);
+  emit_kernel(kernel, "kernel", *module, target, choice);
   optimize(*module, target);
   return module;
 }
@@ -85,8 +85,8 @@ std::vector<Target> bf16_targets() {
   return all;
 }
 
-Compiled::Compiled(const ir::Kernel& kernel, const Target& target) : kernel_(kernel), scratch_bytes_(scratch_bytes(kernel, target)) {
-  LlvmModule module = build(kernel, target);
+Compiled::Compiled(const ir::Kernel& kernel, const Target& target, const ContractChoice* choice) : kernel_(kernel), scratch_bytes_(scratch_bytes(kernel, target, choice)) {
+  LlvmModule module = build(kernel, target, choice);
   jit_.add(emit_object(*module, target));
   function_ = jit_.lookup<gradc_kernel>("kernel");
 }

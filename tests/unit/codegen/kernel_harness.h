@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "codegen/contract_choice.h"
 #include "codegen/llvm_module.h"
 #include "codegen/target.h"
 #include "ir/builder.h"
@@ -21,7 +22,7 @@ std::vector<Target> bf16_targets();
 /// A kernel's native code.
 class Compiled {
  public:
-  Compiled(const ir::Kernel&, const Target&);
+  Compiled(const ir::Kernel&, const Target&, const ContractChoice* = nullptr);
   /// The body's results, computed in calls for the units up to the first cut, up to the second, ..., up to the last unit. Buffers end
   /// (up to their 64-byte padding) at a page that must not be touched.
   std::vector<ir::Tensor> run(const std::vector<ir::Tensor>& inputs, std::vector<int64_t> cuts = {}) const;
