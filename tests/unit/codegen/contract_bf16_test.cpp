@@ -17,26 +17,9 @@ using namespace gradc::codegen::test;
 using ir::Builder, ir::Kernel, ir::Precision, ir::Shape, ir::Value;
 
 namespace {
-using Prepare = std::function<std::pair<Value, Value>(Builder&, Value, Value)>;
-
-Kernel product(const std::string& spec, const std::map<char, int64_t>& extents, int64_t outer, Precision precision, const Prepare& prepare = {}, std::pair<std::string, std::string> letters = {}) {
-  auto parsed = std::get<ir::ContractSpec>(ir::ContractSpec::parse(spec));
-  if (prepare) std::tie(parsed.a, parsed.b) = letters;
-  auto shape_of = [&](const std::string& letters) {
-    Shape shape;
-    for (char c : letters) shape.push_back(extents.at(c));
-    return shape;
-  };
-  ir::Function body;
-  Builder build(body);
-  Value a = build.input("a0", {ir::ElementType::f32, shape_of(parsed.a)}), b = build.input("a1", {ir::ElementType::f32, shape_of(parsed.b)});
-  if (prepare) std::tie(a, b) = prepare(build, a, b);
-  Value hero = build.contract(spec, a, b, precision);
-  Value result = build.make(ir::Op::max, {hero, build.like(-0.5, hero)});
-  Shape domain = body.type(hero).shape;
-  Kernel kernel = finish(ir::Form::contract, std::move(body), domain, outer, {result, hero});
-  kernel.hero = hero;
-  return kernel;
+Kernel product(const std::string& spec, const std::map<char, int64_t>& extents, int64_t outer, Precision precision, const OperandViews& views = {}, std::pair<std::string, std::string> letters = {}) {
+  auto results = [](Builder& build, Value hero) { return std::vector<Value>{build.make(ir::Op::max, {hero, build.like(-0.5, hero)}), hero}; };
+  return contract_kernel(spec, extents, outer, ir::ElementType::f32, results, {}, precision, views, letters);
 }
 
 bool skipped() {

@@ -20,30 +20,6 @@ using namespace gradc::codegen::test;
 using ir::Attr, ir::Builder, ir::ElementType, ir::Kernel, ir::Op, ir::Shape, ir::Value;
 
 namespace {
-using Epilogue = std::function<std::vector<Value>(Builder&, Value)>;
-
-Kernel finish_contract(ir::Function body, Value hero, int64_t outer, const std::vector<Value>& results, std::vector<int> in_place = {}) {
-  Shape domain = body.type(hero).shape;
-  Kernel kernel = finish(ir::Form::contract, std::move(body), domain, outer, results, std::move(in_place));
-  kernel.hero = hero;
-  return kernel;
-}
-
-Kernel contract_kernel(const std::string& spec, const std::map<char, int64_t>& extents, int64_t outer, ElementType element = ElementType::f32, const Epilogue& epilogue = {}, std::vector<int> in_place = {}) {
-  auto parsed = std::get<ir::ContractSpec>(ir::ContractSpec::parse(spec));
-  auto shape_of = [&](const std::string& letters) {
-    Shape shape;
-    for (char c : letters) shape.push_back(extents.at(c));
-    return shape;
-  };
-  ir::Function body;
-  Builder build(body);
-  Value a = build.input("a0", {element, shape_of(parsed.a)}), b = build.input("a1", {element, shape_of(parsed.b)});
-  Value hero = build.contract(spec, a, b);
-  std::vector<Value> results = epilogue ? epilogue(build, hero) : std::vector<Value>{hero};
-  return finish_contract(std::move(body), hero, outer, results, in_place);
-}
-
 int64_t reduced_size(const Kernel& kernel) {
   const ir::Node& hero = kernel.body[kernel.hero];
   int64_t all = 1;

@@ -201,4 +201,29 @@ ir::Kernel finish(ir::Form form, ir::Function body, ir::Shape domain, int64_t ou
   kernel.in_place = std::move(in_place);
   return kernel;
 }
+
+ir::Kernel finish_contract(ir::Function body, ir::Value hero, int64_t outer, const std::vector<ir::Value>& results, std::vector<int> in_place) {
+  ir::Shape domain = body.type(hero).shape;
+  ir::Kernel kernel = finish(ir::Form::contract, std::move(body), domain, outer, results, std::move(in_place));
+  kernel.hero = hero;
+  return kernel;
+}
+
+ir::Kernel contract_kernel(const std::string& spec, const std::map<char, int64_t>& extents, int64_t outer, ir::ElementType element, const Epilogue& epilogue, std::vector<int> in_place,
+                           ir::Precision precision, const OperandViews& views, std::pair<std::string, std::string> letters) {
+  auto parsed = std::get<ir::ContractSpec>(ir::ContractSpec::parse(spec));
+  if (!views) letters = {parsed.a, parsed.b};
+  auto shape_of = [&](const std::string& indices) {
+    ir::Shape shape;
+    for (char c : indices) shape.push_back(extents.at(c));
+    return shape;
+  };
+  ir::Function body;
+  ir::Builder build(body);
+  ir::Value a = build.input("a0", {element, shape_of(letters.first)}), b = build.input("a1", {element, shape_of(letters.second)});
+  if (views) std::tie(a, b) = views(build, a, b);
+  ir::Value hero = build.contract(spec, a, b, precision);
+  std::vector<ir::Value> results = epilogue ? epilogue(build, hero) : std::vector<ir::Value>{hero};
+  return finish_contract(std::move(body), hero, outer, results, std::move(in_place));
+}
 }  // namespace gradc::codegen::test

@@ -1,5 +1,7 @@
 // Runs a kernel's compiled code on tensors, and compares with the reference evaluation of its body.
 #pragma once
+#include <functional>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -46,5 +48,13 @@ std::string difference(const ir::Kernel&, double low = -3, double high = 3);
 
 /// Completes a kernel whose body, form, domain and outer are set: units, result names.
 ir::Kernel finish(ir::Form, ir::Function body, ir::Shape domain, int64_t outer, const std::vector<ir::Value>& results, std::vector<int> in_place = {});
+ir::Kernel finish_contract(ir::Function body, ir::Value hero, int64_t outer, const std::vector<ir::Value>& results, std::vector<int> in_place = {});
+
+using Epilogue = std::function<std::vector<ir::Value>(ir::Builder&, ir::Value hero)>;
+using OperandViews = std::function<std::pair<ir::Value, ir::Value>(ir::Builder&, ir::Value a, ir::Value b)>;
+/// The kernel of an einsum whose indices have these extents. Results: what the epilogue makes of the hero, or the hero. With `views` operands are what that makes of
+/// inputs whose indices are `letters`.
+ir::Kernel contract_kernel(const std::string& spec, const std::map<char, int64_t>& extents, int64_t outer, ir::ElementType element = ir::ElementType::f32, const Epilogue& epilogue = {},
+                           std::vector<int> in_place = {}, ir::Precision precision = ir::Precision::f32, const OperandViews& views = {}, std::pair<std::string, std::string> letters = {});
 
 }  // namespace gradc::codegen::test
