@@ -45,7 +45,9 @@ std::string content(const ir::Kernel& kernel, const Target& target) {
 }  // namespace
 
 std::pair<size_t, double> measure(const ir::Kernel& kernel, const Target& target, const std::vector<ContractChoice>& candidates) {
-  constexpr double group_seconds = 200e-6, noise = 0.02;
+  constexpr double group_seconds = 200e-6;
+  // Data are nearer to a kernel that runs by itself than in a step: of 784x256x32 with Adam a gain of 3% here was a loss of 0.3% there.
+  constexpr double noise = 0.04;
   constexpr size_t finalists = 4;
   constexpr int heats = 5, final_rounds = 21;   // a minimum of five runs each, a median of 21
   std::vector<std::unique_ptr<NativeKernel>> code(candidates.size());
