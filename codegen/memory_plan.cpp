@@ -3,29 +3,51 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <set>
 
 #include "ir/bf16.h"
 
 namespace gradc::codegen {
 using ir::ElementType;
 
-// Large ones first, each at the lowest place that is free while it lives.
+bool hands_over(const Lifetime& first, const Lifetime& second) {
+  return first.last == second.first && first.read.strand >= 0 && first.read.strand == second.written.strand && first.read.call < second.written.call &&
+         first.row_bytes > 0 && first.row_bytes == second.row_bytes;
+}
+
+// Large ones first, each at the lowest place that is free while it lives, or at the very place of those that it takes over from or hands over to.
 ArenaPlan plan_arena(const std::vector<Lifetime>& lives) {
   ArenaPlan plan;
   plan.offsets.resize(lives.size());
   std::vector<size_t> order(lives.size()), done;
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return aligned(lives[a].bytes) > aligned(lives[b].bytes); });
+  struct Taken {
+    uint64_t begin, end;
+    bool shared;   // another value may lie exactly there
+  };
+  std::vector<Taken> taken;
   for (size_t i : order) {
-    std::vector<std::pair<uint64_t, uint64_t>> taken;
+    taken.clear();
+    std::set<uint64_t> places;
     for (size_t other : done)
-      if (lives[other].first <= lives[i].last && lives[i].first <= lives[other].last)
-        taken.push_back({plan.offsets[other], plan.offsets[other] + aligned(lives[other].bytes)});
-    std::sort(taken.begin(), taken.end());
+      if (lives[other].first <= lives[i].last && lives[i].first <= lives[other].last) {
+        bool shared = hands_over(lives[other], lives[i]) || hands_over(lives[i], lives[other]);
+        taken.push_back({plan.offsets[other], plan.offsets[other] + aligned(lives[other].bytes), shared});
+        if (shared) places.insert(plan.offsets[other]);
+      }
+    std::sort(taken.begin(), taken.end(), [](const Taken& a, const Taken& b) { return a.begin < b.begin; });
     uint64_t offset = 0, bytes = aligned(lives[i].bytes);
-    for (const auto& [begin, end] : taken) {
-      if (offset + bytes <= begin) break;
-      offset = std::max(offset, end);
+    for (const Taken& t : taken) {
+      if (offset + bytes <= t.begin) break;
+      offset = std::max(offset, t.end);
+    }
+    for (uint64_t at : places) {
+      if (at >= offset) break;
+      if (std::all_of(taken.begin(), taken.end(), [&](const Taken& t) { return at + bytes <= t.begin || t.end <= at || (t.shared && t.begin == at); })) {
+        offset = at;
+        break;
+      }
     }
     plan.offsets[i] = offset;
     plan.bytes = std::max(plan.bytes, offset + bytes);

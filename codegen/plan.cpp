@@ -11,7 +11,7 @@
 // to the arena and is copied in a last phase. Writers wait for the loss, so that a loss that is not finite loses nothing.
 //
 // Memory. A value lives from the phase of its kernel to the last phase that reads it (threads are at different places within
-// a phase); memory_plan.h gives the places.
+// a phase); calls of one strand hand places on to each other row by row; memory_plan.h gives the places.
 #include "codegen/plan.h"
 
 #include <fmt/format.h>
@@ -50,8 +50,7 @@ std::vector<bool> rows_follow_units(const Kernel& kernel) {
     follows[v.id] = seen[v.id] ? follows[v.id] && yes : yes;
     seen[v.id] = true;
   };
-  bool by_rows = kernel.form != Form::column && kernel.outer == 1;
-  for (const Result& r : body.results) reach(r.value, by_rows);
+  for (const Result& r : body.results) reach(r.value, kernel.form != Form::column && kernel.outer == 1);
   for (size_t i = body.size(); i-- > 0;) {
     const Node& node = body.nodes[i];
     if (!seen[i]) continue;
@@ -79,6 +78,9 @@ std::vector<bool> rows_follow_units(const Kernel& kernel) {
 }
 
 Value body_input(const Function& body, size_t index) { return body.input(fmt::format("a{}", index)); }
+
+// Whether units are rows of what it computes.
+bool by_rows(const Kernel& kernel) { return kernel.form != Form::column && kernel.outer == 1 && kernel.lane_block == 0; }
 
 // Whether the kernel reads argument `index` only at the element that it is about to write to a result of the same shape.
 bool reads_in_place(const Kernel& kernel, size_t index) {
@@ -290,13 +292,18 @@ struct Planner {
     if (reader.form == Form::column) return "sums over all of its rows";
     if (reader.units != writer.units) return fmt::format("is shared out in {} unit{}, not in {}", reader.units, reader.units == 1 ? "" : "s", writer.units);
     if (reader.outer != 1 || writer.outer != 1 || writer.form == Form::column) return "is shared out otherwise than by its rows";
-    std::vector<bool> follows = rows_follow_units(reader);
-    for (size_t a = 0; a < calls[c].arguments.size(); ++a) {
-      Value v = calls[c].arguments[a];
-      if (producer[v.id] != before) continue;
-      if (f.type(v).rank() == 0 || f.type(v).shape[0] != reader.units || !follows[body_input(reader.body, a).id]) return "reads all of its rows";
-    }
+    for (Value v : calls[c].arguments)
+      if (producer[v.id] == before && !reads_by_rows(c, v)) return "reads all of its rows";
     return "";
+  }
+  // Whether a call reads a value at the rows alone that it computes.
+  bool reads_by_rows(int c, Value v) const {
+    const KernelCall& call = calls[c];
+    if (!by_rows(call.kernel) || f.type(v).rank() == 0 || f.type(v).shape[0] != call.kernel.units) return false;
+    std::vector<bool> follows = rows_follow_units(call.kernel);
+    for (size_t a = 0; a < call.arguments.size(); ++a)
+      if (call.arguments[a] == v && !follows[body_input(call.kernel.body, a).id]) return false;
+    return true;
   }
   void assign_phases() {
     phase.assign(calls.size(), -1);
@@ -344,26 +351,66 @@ struct Planner {
   ArenaPlan arena;
 
   void place_values() {
-    std::vector<int> first(f.size(), -1), last(f.size(), -1);
-    for (size_t c = 0; c < calls.size(); ++c) {
-      for (Value v : calls[c].results) first[v.id] = phase[c], last[v.id] = std::max(last[v.id], phase[c]);
-      for (Value v : calls[c].arguments) last[v.id] = std::max(last[v.id], phase[c]);
+    position.resize(calls.size());
+    for (const Strand& s : strands) {
+      std::vector<int> order = order_of(s);
+      for (size_t i = 0; i < order.size(); ++i) position[order[i]] = static_cast<int>(i);
     }
-    for (const Result& r : f.results)
-      if (!r.write) last[r.value.id] = last_phase();
+    std::vector<std::vector<int>> readers(f.size());
+    for (size_t c = 0; c < calls.size(); ++c)
+      for (Value v : calls[c].arguments) readers[v.id].push_back(static_cast<int>(c));
+    std::vector<bool> kept(f.size());   // until the end: callers read it
+    for (const Result& r : f.results) kept[r.value.id] = kept[r.value.id] || !r.write;
     std::vector<Value> values;
     std::vector<Lifetime> lifetimes;
     for (uint32_t i = 0; i < f.size(); ++i) {
       const Node& node = f.nodes[i];
       if (node.op == Op::variable) put(Value{i}, program::Space::variables, variable_at.at(node.attrs.text(Attr::name)));
-      if (node.op == Op::literal && last[i] >= 0) put(Value{i}, program::Space::constants, add_constant(node, program.constants));
-      bool input = node.op == Op::input;
-      if (!input && (producer[i] < 0 || placed[i])) continue;
+      if (node.op == Op::literal && !readers[i].empty()) put(Value{i}, program::Space::constants, add_constant(node, program.constants));
+      if (node.op != Op::input && (producer[i] < 0 || placed[i])) continue;
       values.push_back(Value{i});
-      lifetimes.push_back({stored_bytes(node.type, layout[i]), input ? -1 : first[i], input ? std::max(last[i], 0) : last[i]});
+      lifetimes.push_back(lifetime(Value{i}, readers[i], kept[i]));
     }
     arena = plan_arena(lifetimes);
     for (size_t i = 0; i < values.size(); ++i) put(values[i], program::Space::arena, arena.offsets[i]);
+  }
+
+  std::vector<int> position;   // per call: in its strand
+
+  Lifetime lifetime(Value v, const std::vector<int>& readers, bool kept) const {
+    int writer = producer[v.id];
+    Lifetime life{stored_bytes(f.type(v), layout[v.id]), writer < 0 ? -1 : phase[writer], writer < 0 ? 0 : phase[writer]};
+    for (int c : readers) life.last = std::max(life.last, phase[c]);
+    if (kept) life.last = last_phase();
+    life.row_bytes = row_bytes(v);
+    if (writer >= 0 && by_rows(calls[writer].kernel) && f.type(v).shape[0] == calls[writer].kernel.units) life.written = {strand[writer], position[writer]};
+    if (kept || life.row_bytes == 0) return life;
+    if (life.first == life.last) life.read = life.written;   // should nobody read it
+    bool any = life.first == life.last;
+    for (int c : readers) {
+      if (phase[c] != life.last) continue;
+      if ((any && life.read.strand != strand[c]) || !reads_by_rows(c, v)) {
+        life.read = {};
+        break;
+      }
+      life.read = {strand[c], any ? std::max(life.read.call, position[c]) : position[c]};
+      any = true;
+    }
+    return life;
+  }
+
+  // Bytes from one row to the next, if all rows together repeat what one of them does (row-major, pitched, blocked).
+  uint64_t row_bytes(Value v) const {
+    const Type& type = f.type(v);
+    if (type.rank() == 0 || type.shape[0] < 2) return 0;
+    uint64_t bytes = element_bytes(type.element);
+    if (layout[v.id].row_major()) return type.bytes() / type.shape[0];
+    const std::vector<LayoutDigit>& digits = layout[v.id].digits;
+    for (size_t i = digits.size(); i-- > 0;) {
+      if (digits[i].axis == 0) return digits[i] == LayoutDigit{0, 1, type.shape[0]} ? bytes : 0;
+      bytes *= digits[i].extent;
+    }
+    return 0;
   }
 
   std::unique_ptr<program::PortT> port(const std::string& name, Value v) const {
