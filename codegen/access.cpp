@@ -75,6 +75,9 @@ Access windows(const ir::Node& view, const ir::Shape& operand, At at, IndexSpace
   return result;
 }
 
+// Kernels never have it: fusion makes it an edge between them (ir/kernel.h).
+Access after(const ir::Node&, const ir::Shape&, At at, IndexSpace&) { return {{at.begin(), at.end()}, {}}; }
+
 using Rule = Access (*)(const ir::Node&, const ir::Shape&, At, IndexSpace&);
 #define RULE_map(name) nullptr
 #define RULE_contract(name) nullptr

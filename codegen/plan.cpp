@@ -180,9 +180,12 @@ struct Planner {
   }
 
   void add_dependencies() {
-    for (size_t c = 0; c < calls.size(); ++c)
+    for (size_t c = 0; c < calls.size(); ++c) {
       for (Value v : calls[c].arguments)
         if (producer[v.id] >= 0) after[c].insert(producer[v.id]);
+      for (Value v : calls[c].waits)
+        if (producer[v.id] >= 0) separate(producer[v.id], static_cast<int>(c), "waits for it, to use memory again");
+    }
   }
 
   bool comes_after(int later, int earlier) const {
@@ -366,13 +369,16 @@ struct Planner {
     for (uint32_t i = 0; i < f.size(); ++i) {
       const Node& node = f.nodes[i];
       if (node.op == Op::variable) put(Value{i}, program::Space::variables, variable_at.at(node.attrs.text(Attr::name)));
-      if (node.op == Op::literal && !readers[i].empty()) put(Value{i}, program::Space::constants, add_constant(node, program.constants));
+      if (node.op == Op::literal && (kept[i] || !readers[i].empty())) put(Value{i}, program::Space::constants, add_constant(node, program.constants));
       if (node.op != Op::input && (producer[i] < 0 || placed[i])) continue;
       values.push_back(Value{i});
       lifetimes.push_back(lifetime(Value{i}, readers[i], kept[i]));
     }
     arena = plan_arena(lifetimes);
-    for (size_t i = 0; i < values.size(); ++i) put(values[i], program::Space::arena, arena.offsets[i]);
+    for (size_t i = 0; i < values.size(); ++i) {
+      put(values[i], program::Space::arena, arena.offsets[i]);
+      notes.buffers.push_back({values[i], lifetimes[i], arena.offsets[i]});
+    }
   }
 
   std::vector<int> position;   // per call: in its strand
@@ -477,7 +483,7 @@ struct Planner {
     // Long strands first: whoever is done early finds short ones to take.
     std::vector<std::unique_ptr<program::StrandT>> made(strands.size());
     std::vector<size_t> order;
-    std::vector<double> work(strands.size(), 0);
+    std::vector<double> weight(strands.size(), 0);
     for (size_t i = 0; i < strands.size(); ++i) {
       const Strand& s = strands[i];
       if (s.calls.empty()) continue;
@@ -487,14 +493,16 @@ struct Planner {
       made[i]->granules = static_cast<uint32_t>((s.units + g - 1) / g);
       for (int c : order_of(s)) {
         made[i]->calls.push_back(emit_call(c));
+        for (const Node& node : calls[c].kernel.body.nodes)
+          if (node.loc.role == Loc::Role::recomputation) entry->recomputed += work(calls[c].kernel.body, node);
         auto call = made[i]->calls.back().get();
-        work[i] += call->flops + call->bytes;
+        weight[i] += call->flops + call->bytes;
         for (size_t a = call->args.size() - call->outputs; a < call->args.size(); ++a)
           if (call->args[a].space() == program::Space::variables) entry->first_update = std::min<uint32_t>(entry->first_update, s.phase);
       }
     }
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      return std::tuple(strands[a].phase, -work[a]) < std::tuple(strands[b].phase, -work[b]);
+      return std::tuple(strands[a].phase, -weight[a]) < std::tuple(strands[b].phase, -weight[b]);
     });
     std::vector<int> listed;
     for (size_t i : order) {

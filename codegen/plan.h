@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "codegen/contract_choice.h"
+#include "codegen/memory_plan.h"
 #include "ir/kernel.h"
 #include "runtime/program_generated.h"
 
@@ -42,6 +43,12 @@ struct EntryNotes {
     int later, earlier;         // calls
     std::string why;            // "reads all of its rows"
   };
+  struct Buffer {
+    ir::Value value;
+    Lifetime life;
+    uint64_t offset;
+  };
+  std::vector<Buffer> buffers;  // what lies in the arena
   std::vector<Call> calls;      // numbered phase by phase, strand by strand, as the entry lists them
   std::vector<std::vector<Barrier>> barriers;   // per phase: why it is not part of the one before
 };

@@ -117,6 +117,8 @@ Tensor windows(const Call& c) {
   return result;
 }
 
+Tensor after(const Call& c) { return c[0]; }
+
 Tensor fold(const Call& c) {
   Tensor result(c.type());
   with_element(c.type().element, [&]<typename T>() {

@@ -60,6 +60,7 @@ struct KernelCall {
   Kernel kernel;
   std::vector<Value> arguments;   // of body inputs a0, a1, ...
   std::vector<Value> results;     // of body results r0, r1, ...
+  std::vector<Value> waits = {};   // results of other calls that must be complete before this one begins, though it does not read them (`after`)
   std::vector<std::string> cuts = {};   // per argument: if another call computes it, why the two are not one kernel ("reduce_max reduces along a row, ...")
 };
 

@@ -133,6 +133,7 @@ class Generator {
   Value slice();
   Value pad();
   Value reverse();
+  Value after();
   // Windows over one or two axes of a shape.
   Attrs random_windows(const Shape& shape);
   Value windows();

@@ -93,6 +93,10 @@ Value Generator::reverse() {
   });
 }
 
+Value Generator::after() {
+  return with_operand(pick_ranked(0), [&](Value x) { return node(Op::after, {x, pick_ranked(0)}, known(x)); });
+}
+
 Attrs Generator::random_windows(const Shape& shape) {
   int64_t count = std::min<int64_t>(shape.size(), random_.between(1, 2)), first = random_.between(0, static_cast<int64_t>(shape.size()) - count);
   std::vector<int64_t> axes, size, stride, dilation, low, high;

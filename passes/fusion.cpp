@@ -9,11 +9,12 @@
 //   2. Scalar arithmetic on hyperparameters is one kernel of its own, run once a step.
 //   3. What only a single group reads, or what is cheap, is computed where it is read (fusion_store.cpp); a map group that is left
 //      with no reader vanishes. Operands of a contract are always stored: arithmetic there would be repeated for every tile.
-// Views belong to whoever reads through them. Each edge between two kernels has a reason, noted where the decision falls.
+// Views belong to whoever reads through them; `after` among them keeps the reader out of what it waits for, and becomes an edge between kernels. Each edge between two kernels has a reason, noted where the decision falls.
 #include "passes/fusion.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numeric>
 #include <optional>
 
@@ -87,7 +88,10 @@ class Outline {
     // A stored view is a copy for its readers outside: in here it is a view of its base, which is what the groups' order knows about.
     bool buffer = node.op == Op::input || node.op == Op::variable || node.op == Op::literal || (computes(node) && owner >= 0 && owner != self_ && g_.stored[v.id]);
     Value made;
-    if (buffer) {
+    if (node.op == Op::after && !buffer) {
+      wait_for(node.operands[1]);
+      made = clone(node.operands[0]);
+    } else if (buffer) {
       builder_.loc = node.loc;
       made = builder_.input(fmt::format("a{}", call_.arguments.size()), node.type);
       call_.arguments.push_back(v);
@@ -98,6 +102,19 @@ class Outline {
     }
     done_[v] = made;
     return made;
+  }
+
+  // Any result of the kernel that computes a value stands for it.
+  void wait_for(Value token) {
+    for (; is_view(f_[token].op); token = f_[token].operands[0])
+      if (f_[token].op == Op::after) wait_for(f_[token].operands[1]);
+    int owner = g_.of[token.id];
+    if (owner < 0 || owner == self_) return;
+    for (Value v : g_.all[owner].nodes)
+      if (g_.stored[v.id]) {
+        if (std::find(call_.waits.begin(), call_.waits.end(), v) == call_.waits.end()) call_.waits.push_back(v);
+        return;
+      }
   }
 
   // Why `v`, a value of another group, is not computed in this kernel, or this kernel not in that one: what its first reader met.

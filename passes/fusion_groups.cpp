@@ -25,6 +25,7 @@ constexpr std::string_view reduces_map = "reduces: maps join it, not it a map";
 constexpr std::string_view shape = "has another shape";
 constexpr std::string_view index = "reads at another index";
 constexpr std::string_view circle = "also needs what later kernels make of it";
+constexpr std::string_view waits = "waits for other kernels, so that their memory can be used again";
 constexpr std::string_view rows_only = "is for reductions along rows alone, and goes with them";
 constexpr std::string_view other_group = "rides in the kernel of another operand";
 constexpr std::string_view no_map = "is no map of it";
@@ -41,6 +42,8 @@ std::vector<int> long_axes(const Shape& shape) {
 class Former {
  public:
   explicit Former(Groups& groups) : g_(groups), f_(groups.f), users_(f_.users()), result_(f_.size()), for_rows_(f_.size()) {
+    for (uint32_t i = 0; i < f_.size(); ++i)   // being waited for is no use
+      if (f_.nodes[i].op == Op::after) std::erase(users_[f_.nodes[i].operands[1].id], Value{i});
     for (const Result& r : f_.results) result_[r.value.id] = true;
     for (size_t i = f_.size(); i-- > 0;) for_rows_[i] = read_by_rows_alone(Value{static_cast<uint32_t>(i)});
   }
@@ -126,8 +129,8 @@ class Former {
     return is_map(node.op) ? because::shape : because::no_map;
   }
 
-  // Why node v, which reads `reads` of the groups `from`, cannot join group g; "" if it can.
-  std::string_view obstacle(int g, Value v, const std::vector<Access>& reads, const std::set<int>& from) const {
+  // Why node v, which reads `reads` of the groups `from` and waits for the groups `awaited`, cannot join group g; "" if it can.
+  std::string_view obstacle(int g, Value v, const std::vector<Access>& reads, const std::set<int>& from, const std::set<int>& awaited) const {
     const Node& node = f_[v];
     const Group& group = g_.all[g];
     if (paired(v)) return because::pairs;
@@ -140,14 +143,17 @@ class Former {
     }
     for (int other : from)
       if (other != g && g_.depends(other, g)) return because::circle;
+    for (int other : awaited)
+      if (g_.depends(other, g)) return because::waits;
     return "";
   }
 
   void assign(Value v) {
     const Node& node = f_[v];
     std::vector<Access> reads;
-    std::set<int> from;
+    std::set<int> from, awaited;
     for (Value operand : node.operands) {
+      awaited.merge(g_.awaited(operand));
       reads.push_back(trace(f_, operand));
       if (int g = g_.of[reads.back().base.id]; g >= 0) from.insert(g);
     }
@@ -158,7 +164,7 @@ class Former {
       if (std::optional<int> beside = rows_beside(v); beside && !from.count(*beside)) candidates.push_back(*beside);
     int joined = -1;
     for (int g : candidates) {
-      std::string_view why = joined >= 0 ? because::other_group : obstacle(g, v, reads, from);
+      std::string_view why = joined >= 0 ? because::other_group : obstacle(g, v, reads, from, awaited);
       if (why.empty()) joined = g;
       else g_.refused[{g, v}] = why;
     }
@@ -166,7 +172,7 @@ class Former {
       joined = static_cast<int>(g_.all.size());
       g_.all.push_back(fresh(v));
     }
-    add(v, joined, from);
+    add(v, joined, from, awaited);
     if (g_.all[joined].form == Form::map)
       for (int other : from) join_maps(joined, other);
   }
@@ -200,8 +206,10 @@ class Former {
     return roots;
   }
 
-  void add(Value v, int g, const std::set<int>& from) {
+  void add(Value v, int g, const std::set<int>& from, const std::set<int>& awaited) {
     g_.of[v.id] = g;
+    g_.all[g].waits = g_.all[g].waits || !awaited.empty();
+    g_.all[g].needs.insert(awaited.begin(), awaited.end());
     g_.all[g].nodes.push_back(v);
     for (int other : from)
       if (other != g) g_.all[g].needs.insert(other);
@@ -222,6 +230,7 @@ class Former {
     nodes.insert(nodes.end(), gone.nodes.begin(), gone.nodes.end());
     std::sort(nodes.begin(), nodes.end());
     g_.all[into].needs.insert(gone.needs.begin(), gone.needs.end());
+    g_.all[into].waits = g_.all[into].waits || gone.waits;
     for (Group& group : g_.all)
       if (group.needs.erase(other)) group.needs.insert(into);
     g_.all[into].needs.erase(into);
@@ -256,7 +265,7 @@ class Former {
     std::vector<bool> scalar(g_.all.size());
     int first = -1;
     for (size_t g = 0; g < g_.all.size(); ++g) {   // groups that a scalar group needs and that are scalar come first
-      scalar[g] = g_.all[g].form == Form::map && g_.all[g].domain.empty() &&
+      scalar[g] = g_.all[g].form == Form::map && g_.all[g].domain.empty() && !g_.all[g].waits &&
                   std::all_of(g_.all[g].needs.begin(), g_.all[g].needs.end(), [&](int n) { return n < static_cast<int>(g) && scalar[n]; });
       if (!scalar[g]) continue;
       if (first < 0) {
@@ -291,6 +300,17 @@ bool expensive(const Node& node) {
 Value Groups::base(Value v) const {
   while (is_view(f[v].op)) v = f[v].operands[0];
   return v;
+}
+
+std::set<int> Groups::awaited(Value v) const {
+  std::set<int> groups;
+  for (; is_view(f[v].op); v = f[v].operands[0]) {
+    if (f[v].op != Op::after) continue;
+    Value token = f[v].operands[1];
+    groups.merge(awaited(token));
+    if (int g = of[base(token).id]; g >= 0) groups.insert(g);
+  }
+  return groups;
 }
 
 bool Groups::depends(int g, int on) const {
@@ -338,6 +358,8 @@ Access trace(const Function& f, Value operand) {
     } else if (view.op == Op::broadcast) {
       const auto& placed = view.attrs.integers(Attr::axes);
       for (size_t i = 0; i < from.size(); ++i) axes[i] = access.axes[placed[i]];
+    } else if (view.op == Op::after) {
+      axes = access.axes;
     } else if (view.op == Op::reshape && long_axes(to).size() == long_axes(from).size()) {
       std::vector<int> a = long_axes(to), b = long_axes(from);
       for (size_t i = 0; i < a.size(); ++i) {

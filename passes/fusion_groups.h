@@ -17,7 +17,8 @@ struct Group {
   int64_t paired = 0;             // pairs: the axis along which they are
   ir::Value hero;
   std::vector<ir::Value> nodes;
-  std::set<int> needs;            // groups that it reads from directly
+  std::set<int> needs;            // groups that it reads from directly, or waits for
+  bool waits = false;             // it reads something through `after`
   ir::Shape outer_shape() const { return {domain.begin(), domain.begin() + outer}; }
 };
 
@@ -37,6 +38,8 @@ struct Groups {
   const ir::Shape& shape(ir::Value v) const { return f.type(v).shape; }
   /// The value that is no view which `v` is computed from through views alone (v itself if it is none).
   ir::Value base(ir::Value v) const;
+  /// Groups that are to be complete before `v` is read: of the second operands of `after` on the way to its base.
+  std::set<int> awaited(ir::Value v) const;
   /// Whether group g needs group `on`, directly or not (also if they are the same).
   bool depends(int g, int on) const;
   /// Groups that have nodes, what they need first.

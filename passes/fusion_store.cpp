@@ -15,6 +15,7 @@ constexpr std::string_view every_reader = "is dear, and several kernels read it"
 constexpr std::string_view scalars = "is a scalar, computed once a step";
 constexpr std::string_view fold = "sums many places, once";
 constexpr std::string_view result = "is stored anyway: it is a result";
+constexpr std::string_view awaited = "is what other kernels wait for";
 constexpr std::string_view hero = "is what its kernel is for";
 }  // namespace because
 
@@ -27,6 +28,9 @@ class Buffers {
       for (Value v : g_.all[g].nodes)
         for (Value operand : f_[v].operands)
           if (Value b = g_.base(operand); g_.of[b.id] >= 0 && g_.of[b.id] != static_cast<int>(g)) g_.readers[b.id].insert(static_cast<int>(g));
+    for (const Node& node : f_.nodes)
+      if (node.op == Op::after)
+        if (Value token = g_.base(node.operands[1]); g_.of[token.id] >= 0 && g_.all[g_.of[token.id]].form == Form::map) keep(token, because::awaited);
     for (const Result& r : f_.results) {
       if (g_.of[r.value.id] >= 0) keep(r.value, because::result);
       else if (storable_result(r.value)) store_copy(r.value);
@@ -95,16 +99,20 @@ class Buffers {
   }
 
   // Whether a value that rides with a hero is a cheap map of values that the same kernel stores for others anyway: a mask of a
-  // layer's positive results, say. Its readers then read those.
+  // layer's positive results, say, or 1 - y^2. Its readers then read those.
   bool follows_stored(Value v, int g) const {
-    if (!is_map(f_[v].op) || expensive(f_[v])) return false;
     for (int reader : g_.readers[v.id])
       if (is_contract_operand(v, reader)) return false;
+    return follows(v, g);
+  }
+  bool follows(Value v, int g) const {
+    if (!is_map(f_[v].op) || expensive(f_[v])) return false;
     bool any = false;
     for (Value operand : f_[v].operands) {
       Value b = g_.base(operand);
       if (f_[b].op == Op::constant || f_[b].op == Op::iota) continue;
-      if (g_.of[b.id] != g || f_[b].type.size() != f_[v].type.size() || (g_.readers[b.id].empty() && !g_.stored[b.id])) return false;
+      if (g_.of[b.id] != g || f_[b].type.size() != f_[v].type.size()) return false;
+      if (g_.readers[b.id].empty() && !g_.stored[b.id] && !follows(b, g)) return false;
       any = true;
     }
     return any;
@@ -119,6 +127,8 @@ class Buffers {
         Value b = g_.base(operand);
         if (g_.of[b.id] < 0) continue;
         g_.readers[b.id].insert(g_.readers[v.id].begin(), g_.readers[v.id].end());
+        std::set<int> awaited = g_.awaited(operand);
+        for (int reader : g_.readers[v.id]) g_.all[reader].needs.insert(awaited.begin(), awaited.end());
         for (int reader : g_.readers[v.id])
           if (reader != g_.of[b.id] && g_.of[b.id] != g_.of[v.id]) g_.all[reader].needs.insert(g_.of[b.id]);
       }
@@ -131,6 +141,7 @@ class Buffers {
     Group group;
     group.domain = g_.shape(v);
     group.nodes = {v};
+    group.needs = g_.awaited(v);
     if (Value b = g_.base(v); g_.of[b.id] >= 0) {
       group.needs.insert(g_.of[b.id]);
       g_.readers[b.id].insert(static_cast<int>(g_.all.size()));

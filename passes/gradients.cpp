@@ -158,6 +158,8 @@ RULE(windows) {
   return {p.b.make(Op::fold, {p.g.v}, {{Attr::shape, p.x(0).shape()}, {Attr::axes, p.list(Attr::axes)}, {Attr::size, p.list(Attr::size)}, {Attr::stride, p.list(Attr::stride)},
                                        {Attr::dilation, p.list(Attr::dilation)}, {Attr::low, p.list(Attr::low)}, {Attr::high, p.list(Attr::high)}})};
 }
+// When the cotangent is computed is for others to say.
+RULE(after) { return {p.g}; }
 RULE(fold) {
   return {p.b.make(Op::windows, {p.g.v}, {{Attr::axes, p.list(Attr::axes)}, {Attr::size, p.list(Attr::size)}, {Attr::stride, p.list(Attr::stride)}, {Attr::dilation, p.list(Attr::dilation)},
                                           {Attr::low, p.list(Attr::low)}, {Attr::high, p.list(Attr::high)}, {Attr::value, 0.0}})};

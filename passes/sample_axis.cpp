@@ -101,6 +101,7 @@ RULE(windows) {
   if (x.axis <= axes.back()) return mixes("slides a window over the sample axis");
   return moved(x, x.axis + static_cast<int64_t>(axes.size()));
 }
+RULE(after) { return at(q.x(0)); }
 RULE(fold) {
   SampleAxis x = q.x(0);
   const Axes& axes = q.list(Attr::axes);

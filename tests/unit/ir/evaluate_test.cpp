@@ -142,6 +142,7 @@ TEST_CASE("views") {
   CHECK(apply(Op::broadcast, {Tensor::of({boolean, {}}, {1})}, {{Attr::shape, Shape{2}}, {Attr::axes, Shape{}}}).numbers() == std::vector<double>{1, 1});
   CHECK(apply(Op::slice, {counted({i32, {4, 5}})}, {{Attr::start, Shape{1, 0}}, {Attr::limit, Shape{4, 5}}, {Attr::stride, Shape{2, 3}}}).numbers() == std::vector<double>{5, 8, 15, 18});
   CHECK(apply(Op::reverse, {x}, {{Attr::axes, Shape{1}}}).numbers() == std::vector<double>{2, 1, 0, 5, 4, 3});
+  CHECK(apply(Op::after, {x, x}, {}).numbers() == std::vector<double>{0, 1, 2, 3, 4, 5});
   CHECK(apply(Op::reverse, {x}, {{Attr::axes, Shape{0, 1}}}).numbers() == std::vector<double>{5, 4, 3, 2, 1, 0});
   Attrs padding = {{Attr::low, Shape{1, 0}}, {Attr::high, Shape{0, 1}}, {Attr::interior, Shape{0, 1}}, {Attr::value, 9.0}};
   CHECK(apply(Op::pad, {x}, padding).numbers() == std::vector<double>{9, 9, 9, 9, 9, 9, 0, 9, 1, 9, 2, 9, 3, 9, 4, 9, 5, 9});

@@ -94,6 +94,7 @@ TEST_CASE("shape rules: views") {
   CHECK(pad({1, 0}, {0, -2}, {0, 1}) == "pad: padding 0, -2, 1 of axis 1 is negative");
 
   CHECK(infer(Op::reverse, {x}, {{Attr::axes, list({0, 1})}}) == "f32[2, 3]");
+  CHECK(infer(Op::after, {x, {ElementType::i32, {7}}}, {}) == "f32[2, 3]");
   CHECK(infer(Op::reverse, {x}, {{Attr::axes, list({0, 0})}}) == "reverse: axes [0, 0] are not increasing positions below 2");
 }
 

@@ -80,6 +80,7 @@ const Example examples[] = {
     {Op::slice, [](Maker m) { return m.make(Op::slice, {m.x({5, 9})}, {{Attr::start, Axes{1, 2}}, {Attr::limit, Axes{5, 9}}, {Attr::stride, Axes{1, 3}}}); }},
     {Op::slice, [](Maker m) { return m.make(Op::slice, {m.x({5, 9})}, {{Attr::start, Axes{1, 2}}, {Attr::limit, Axes{4, 8}}, {Attr::stride, Axes{2, 4}}}); }},
     {Op::pad, [](Maker m) { return m.make(Op::pad, {m.x()}, {{Attr::low, Axes{1, 0}}, {Attr::high, Axes{2, 1}}, {Attr::interior, Axes{0, 2}}, {Attr::value, 0.5}}); }},
+    {Op::after, [](Maker m) { return m.make(Op::after, {m.x(), m.x()}, {}); }},
     {Op::reverse, [](Maker m) { return m.make(Op::reverse, {m.x()}, {{Attr::axes, Axes{1}}}); }},
     {Op::windows, [](Maker m) { return m.make(Op::windows, {m.x({2, 5, 6, 2})}, {{Attr::axes, Axes{1, 2}}, {Attr::size, Axes{3, 2}}, {Attr::stride, Axes{2, 1}}, {Attr::dilation, Axes{1, 2}}, {Attr::low, Axes{1, 0}}, {Attr::high, Axes{1, 2}}, {Attr::value, 0.25}}); }},
     {Op::fold, [](Maker m) { return m.make(Op::fold, {m.x({2, 3, 3, 2})}, {{Attr::shape, Axes{2, 5, 2}}, {Attr::axes, Axes{1}}, {Attr::size, Axes{3}}, {Attr::stride, Axes{2}}, {Attr::dilation, Axes{1}}, {Attr::low, Axes{1}}, {Attr::high, Axes{1}}}); }},
