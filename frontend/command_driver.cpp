@@ -19,6 +19,8 @@ void add_driver_flags(CLI::App& command, DriverFlags& flags) {
   command.add_option("--target", flags.target, "the processor to compile for (default: this one)");
   command.add_option("--precision", flags.precision, "of the products inside networks: f32, bf16 or bf16x3 (default: what the file says, else f32)");
   command.add_flag("--tune", flags.tune, "measure how products are computed fastest on this processor; what is found is remembered for later builds");
+  command.add_option("--memory-limit", flags.memory_limit, "of the program's parameters, optimizer slots and activations: steps compute activations again to fit (64MB, 1.5GB)")
+      ->type_name("SIZE");
   command.add_flag("--verify", flags.verify, "verify the graph after each pass");
 }
 
@@ -30,6 +32,7 @@ std::optional<Driver> make_driver(const DriverFlags& flags) {
   options.optimizers = flags.optimizers;
   options.target = flags.target;
   options.precision = flags.precision;
+  options.memory_limit = flags.memory_limit;
   options.verify = flags.verify;
   options.cache = runtime::cache_folder("kernels");
   options.tune = flags.tune;

@@ -14,7 +14,7 @@ namespace gradc::command {
 
 struct DriverFlags {
   std::vector<std::string> set, optimizers;
-  std::string target = "native", precision;
+  std::string target = "native", precision, memory_limit;
   bool verify = false, tune = false;
 };
 

@@ -17,6 +17,7 @@
 #include "codegen/tune.h"
 #include "frontend/ast_dump.h"
 #include "frontend/driver_lower.h"
+#include "frontend/driver_memory.h"
 #include "frontend/elaborate.h"
 #include "frontend/library_header.h"
 #include "frontend/parser.h"
@@ -26,6 +27,7 @@
 #include "ir/verify.h"
 #include "passes/fusion.h"
 #include "passes/pairs.h"
+#include "passes/recompute.h"
 #include "runtime/gradc.h"
 
 namespace gradc {
@@ -42,6 +44,7 @@ struct Driver::State {
   std::vector<FusedFunction> fused;
   codegen::KernelTable kernels;
   codegen::Target target;
+  uint64_t limit = 0;   // bytes; 0: none
   std::vector<codegen::Object> objects;
   std::vector<TunedKernel> tuned;
   bool text_kept = false;
@@ -59,7 +62,8 @@ struct Driver::State {
     return f();
   }
 
-  void check(const ir::Module& module, const char* stage) {
+  template <typename Checked>   // a module or a function
+  void check(const Checked& module, const char* stage) {
     if (!options.verify) return;
     std::string error = ir::verify(module);
     CHECK(error.empty(), "after {}: {}", stage, error);
@@ -107,7 +111,7 @@ struct Driver::State {
     }
     if (reached < Stage::kernels && stage >= Stage::kernels) {
       if (!choose_target()) return false;
-      timed("fuse and plan", [&] { plan(); });
+      if (!timed("fuse and plan", [&] { return fit(); })) return false;
       timed("tune", [&] { tune(); });
       reached = Stage::kernels;
     }
@@ -146,10 +150,18 @@ struct Driver::State {
     }
   }
 
-  void plan() {
+  // Plans all functions, some of them (by name) in segments. Whatever was planned before is forgotten.
+  void plan(std::map<std::string, passes::Segments>& segments) {
     auto& image = program->image;
+    image.entries.clear(), image.variables.clear(), image.constants.clear();
+    fused.clear();
+    kernels = {};
     for (const ir::Function& function : optimized.functions) {
       ir::Function prepared = function;
+      if (auto wanted = segments.find(function.name); wanted != segments.end()) {
+        wanted->second = passes::recompute(prepared, wanted->second);   // or what there are places for
+        check(prepared, "recompute");
+      }
       if (target.bf16 && !target.amx) passes::share_roundings(prepared);   // tiles of AMX are packed by whoever reads them
       passes::prepare_for_fusion(prepared);
       std::vector<ir::KernelCall> calls = passes::fuse(prepared);
@@ -159,6 +171,47 @@ struct Driver::State {
     for (auto& f : fused) entries.push_back({&f.function, &f.calls});
     codegen::place_variables(optimized, image, codegen::choose_layouts(entries, target));
     for (auto& f : fused) f.notes = codegen::plan_entry(optimized, f.function, f.calls, kernels, image);
+  }
+
+  // Plans within the memory limit, if there is one: training steps that are too large are tried in segments, those first that compute the least again.
+  bool fit() {
+    std::map<std::string, passes::Segments> segments;
+    plan(segments);
+    if (limit == 0) return true;
+    program->image.memory_limit = limit;
+    const std::vector<passes::Segments> tries = segment_choices();
+    struct Best {
+      uint64_t plain, arena;
+      passes::Segments at = {};
+      size_t next = 0;   // of tries
+    };
+    std::map<std::string, Best> best;
+    for (const auto& entry : program->image.entries) best[entry->name] = {entry->arena_bytes, entry->arena_bytes};
+    for (;;) {
+      MemoryUse use = memory_use(program->image, kernels, target);
+      if (use.total() <= limit) return true;
+      uint64_t room = limit > use.fixed() ? limit - use.fixed() : 0;
+      bool more = false;
+      for (const auto& entry : program->image.entries) {
+        Best& b = best[entry->name];
+        passes::Segments made = segments[entry->name];
+        if (entry->arena_bytes < b.arena) b.arena = entry->arena_bytes, b.at = made;
+        if (entry->arena_bytes <= room) continue;
+        while (b.next > 0 && b.next < tries.size() && tries[b.next].all > 2 * made.all) ++b.next;   // there are not so many places to cut
+        if (b.next >= tries.size()) continue;
+        segments[entry->name] = tries[b.next++];
+        more = true;
+      }
+      if (!more) break;
+      plan(segments);
+    }
+    for (auto& [name, b] : best) segments[name] = b.at;
+    plan(segments);
+    auto largest = std::max_element(best.begin(), best.end(), [](const auto& a, const auto& b) { return a.second.arena < b.second.arena; });
+    for (const FusedFunction& f : fused)
+      if (f.function.name == largest->first)
+        report_shortage({limit, largest->second.arena, largest->second.plain, largest->second.at}, memory_use(program->image, kernels, target), f, *program, optimized, diagnostics);
+    return false;
   }
 
   bool fail(DiagnosticId id, const std::string& message) {
@@ -218,6 +271,10 @@ bool Driver::load(const std::string& path, std::optional<std::string> text) {
     if (!s.options.precision.empty()) s.program->image.precision = s.options.precision;
     if (!s.program->image.precision.empty() && !ir::precision_from_name(s.program->image.precision))
       s.diagnostics.add(DiagnosticId::unknown_precision, {}, fmt::format("there is no precision `{}`", s.program->image.precision)).hints = {"precisions are f32, bf16 and bf16x3"};
+    if (!s.options.memory_limit.empty()) {
+      s.limit = parse_size(s.options.memory_limit).value_or(0);
+      if (s.limit == 0) s.diagnostics.add(DiagnosticId::bad_size, {}, fmt::format("`{}` is no size in bytes", s.options.memory_limit)).hints = {"sizes are 500000000, 64MB, 1.5GB, 64MiB"};
+    }
     s.program->image.source = path;
     s.program->image.name = fs::path(path).stem().string();
     s.program->module.name = s.program->image.name;

@@ -20,7 +20,8 @@ class EntryText {
   EntryText(const program::EntryT& entry, const FusedFunction& fused, const DumpRequest& request) : entry_(entry), f_(fused.function), notes_(fused.notes), request_(request) {}
 
   std::string run() {
-    line(0, "entry {}: {}, arena {} bytes{}", entry_.name, count(entry_.phases.size(), "phase"), entry_.arena_bytes,
+    line(0, "entry {}: {}, arena {} bytes{}{}", entry_.name, count(entry_.phases.size(), "phase"), entry_.arena_bytes,
+         entry_.recomputed > 0 ? fmt::format(", {:.3f} MFLOP computed again", entry_.recomputed * 1e-6) : "",
          entry_.first_update < entry_.phases.size() ? fmt::format(", variables are written from phase {} on", entry_.first_update) : "");
     size_t number = 0;
     for (size_t p = 0; p < entry_.phases.size(); ++p) {

@@ -70,7 +70,7 @@ std::string_view kind_name(VariableKind kind) {
   return names[static_cast<size_t>(kind)];
 }
 std::string_view role_name(Loc::Role role) {
-  constexpr std::string_view names[] = {"source", "gradient", "update"};
+  constexpr std::string_view names[] = {"source", "gradient", "update", "recomputation"};
   return names[static_cast<size_t>(role)];
 }
 

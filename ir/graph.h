@@ -24,7 +24,7 @@ struct Value {
 
 /// Where a node comes from. Nodes made by a pass keep the location of what they were made from and say what they are.
 struct Loc {
-  enum class Role : uint8_t { source, gradient, update };
+  enum class Role : uint8_t { source, gradient, update, recomputation };
   uint16_t file = 0;     // index into Module::files; 0 is "" (unknown)
   uint32_t line = 0;     // from 1; 0 is unknown
   uint16_t column = 0;   // from 1

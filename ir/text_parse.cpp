@@ -176,9 +176,9 @@ class Parser {
     expect(":");
     loc.column = static_cast<uint16_t>(integer(0, UINT16_MAX));
     if (token().kind == Kind::word && !token().starts_line) {
-      for (Loc::Role role : {Loc::Role::gradient, Loc::Role::update})
+      for (Loc::Role role : {Loc::Role::gradient, Loc::Role::update, Loc::Role::recomputation})
         if (is(role_name(role))) loc.role = role;
-      if (loc.role == Loc::Role::source) expected("`gradient` or `update`");
+      if (loc.role == Loc::Role::source) expected("`gradient`, `update` or `recomputation`");
       take();
     }
     return loc;

@@ -7,6 +7,7 @@
 #include "passes/fold.h"
 #include "passes/pass.h"
 #include "passes/precision.h"
+#include "passes/recompute.h"
 #include "passes/rules.h"
 
 namespace gradc::passes {
@@ -37,6 +38,7 @@ void plain(Function& f) {
   run(f);
 }
 void prune(Function& f) { f.prune(); }
+void recompute_half(Function& f) { recompute(f, {2, 1}); }
 void reuse(Function& f) {
   reuse_extrema(f);
   f.prune();
@@ -57,6 +59,7 @@ constexpr Pass passes[] = {
     {"cse", plain<merge_common>, "common subexpressions become one"},
     {"reuse-extrema", reuse, "after all rewriting: it looks for a maximum that is there anyway"},
     {"prune", prune, "drops what no result needs"},
+    {"recompute", recompute_half, "activations of the first half of a step are computed again; last, since cse would merge them. --memory-limit does it in as many parts as it takes"},
     {"to-f64", to_f64, "references and gradient checks in double precision"},
 };
 }  // namespace

@@ -1,6 +1,7 @@
 // info, bench, weights.
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fmt/format.h>
 
 #include "runtime/command.h"
@@ -21,6 +22,43 @@ static int64_t plan_bytes(const Model& model) {
   return int64_t(program.variables_bytes() + model.arena_bytes() + model.scratch_bytes() + size(program.constants()));
 }
 
+namespace {
+// A split that training or validation reads: its files, and what it is in memory; or why it cannot be read.
+struct SplitSize {
+  std::string name, error;
+  int64_t samples = 0;
+  size_t file_bytes = 0, bytes = 0;
+};
+}  // namespace
+
+static std::vector<SplitSize> split_sizes(const program::Program& program, const CommandOptions& options) {
+  std::vector<SplitSize> sizes;
+  auto add = [&](const std::string& data, const std::string& split) {
+    std::string name = data + "." + split;
+    if (data.empty() || std::any_of(sizes.begin(), sizes.end(), [&](const SplitSize& known) { return known.name == name; })) return;
+    SplitSize size{name, ""};
+    if (auto samples = read_split(program, data, split, data_directories(options))) {
+      size.samples = samples->count;
+      std::string last;
+      for (const Column& column : samples->columns) {
+        size.bytes += size_t(column.samples) * column.sample_bytes();
+        std::error_code ignored;
+        if (auto bytes = std::filesystem::file_size(column.file, ignored); column.file != last && !ignored) size.file_bytes += bytes;
+        last = column.file;   // a csv file holds all columns
+      }
+    } else {
+      size.error = samples.error().message;
+    }
+    sizes.push_back(std::move(size));
+  };
+  for (uint32_t t = 0; t < size(program.trains()); ++t) {
+    const program::Train& train = *program.trains()->Get(t);
+    add(text(train.data()), text(train.split()));
+    add(text(train.validate_data()), text(train.validate_split()));
+  }
+  return sizes;
+}
+
 static const char* kind_names[] = {"parameter", "state", "slot", "accumulator"};
 
 Status command_info(Model& model, const CommandOptions& options) {
@@ -37,7 +75,7 @@ Status command_info(Model& model, const CommandOptions& options) {
   for (const Entry& entry : model.entries()) calls += entry.calls;
   size_t constants = size(program.constants());
   if (options.json) {
-    std::vector<std::string> variables, entries, exports, hypers;
+    std::vector<std::string> variables, entries, exports, hypers, data;
     for (const Variable& variable : model.variables) {
       if (!variable.belongs_to_model()) continue;
       JsonObject object;
@@ -48,16 +86,18 @@ Status command_info(Model& model, const CommandOptions& options) {
     for (const Entry& entry : model.entries()) {
       JsonObject object;
       object.add("name", std::string_view(entry.name)).add("phases", int64_t(entry.phases.size())).add("calls", int64_t(entry.calls));
-      object.add("flops", entry.flops).add("parallel", entry.parallel && model.threads() > 1);
+      object.add("flops", entry.flops).add("recomputed_flops", entry.source->recomputed()).add("arena_bytes", int64_t(entry.source->arena_bytes())).add("parallel", entry.parallel && model.threads() > 1);
       entries.push_back(object.text());
     }
+    for (const SplitSize& split : split_sizes(program, options))
+      data.push_back(JsonObject().add("name", std::string_view(split.name)).add("samples", split.samples).add("file_bytes", int64_t(split.file_bytes)).add("bytes", int64_t(split.bytes)).text());
     for (const Hyper& hyper : model.hypers)
       hypers.push_back(JsonObject().add("name", std::string_view(hyper.name)).add("optimizer", hyper.owner ? std::string_view(text(hyper.owner->name())) : "").add("value", hyper.value).text());
     for (uint32_t i = 0; i < size(program.exports()); ++i) exports.push_back(json_string(text(program.exports()->Get(i)->name())));
     JsonObject out;
     out.add("name", std::string_view(model.name())).add("source", std::string_view(text(program.source()))).add("target", std::string_view(text(program.target())));
     out.add("parameters", parameters).add("frozen", frozen).add("peak_bytes", plan_bytes(model)).add("variable_bytes", int64_t(program.variables_bytes()));
-    out.add("slot_bytes", int64_t(slots));
+    out.add("slot_bytes", int64_t(slots)).add("memory_limit", int64_t(program.memory_limit())).raw("data", json_array(data));
     out.add("precision", std::string_view(precision));
     out.add("arena_bytes", int64_t(model.arena_bytes())).add("scratch_bytes", int64_t(model.scratch_bytes())).add("constant_bytes", int64_t(constants));
     out.add("kernels", int64_t(size(program.kernels()))).add("calls", int64_t(calls)).add("threads", int64_t(model.threads()));
@@ -78,9 +118,14 @@ Status command_info(Model& model, const CommandOptions& options) {
   fmt::print("peak memory  {}: parameters and states {}, optimizer slots {}, activations {}, scratch {} for {} threads, constants {}; the data come on top\n",
              bytes_text(double(plan_bytes(model))), bytes_text(double(program.variables_bytes() - slots)), bytes_text(double(slots)), bytes_text(double(model.arena_bytes())), bytes_text(double(model.scratch_bytes())),
              model.threads(), bytes_text(double(constants)));
+  if (uint64_t limit = program.memory_limit()) fmt::print("built for    at most {} of that\n", bytes_text(double(limit)));
+  for (const SplitSize& split : split_sizes(program, options))
+    fmt::print("data         {}: {}\n", split.name,
+               split.error.empty() ? fmt::format("{} samples, {} in files, {} in memory", split.samples, bytes_text(double(split.file_bytes)), bytes_text(double(split.bytes))) : split.error);
   fmt::print("kernels      {} ({} calls)\n", size(program.kernels()), calls);
   for (const Entry& entry : model.entries())
-    fmt::print("  {:24} {:3} calls {:3} phases {:>10.3f} MFLOP{}\n", entry.name, entry.calls, entry.phases.size(), entry.flops * 1e-6, entry.parallel ? "" : "  one thread");
+    fmt::print("  {:24} {:3} calls {:3} phases {:>10.3f} MFLOP{}{}\n", entry.name, entry.calls, entry.phases.size(), entry.flops * 1e-6,
+               entry.source->recomputed() > 0 ? fmt::format(" ({:.3f} again, to save memory)", entry.source->recomputed() * 1e-6) : "", entry.parallel ? "" : "  one thread");
   for (uint32_t t = 0; t < size(program.trains()); ++t)
     for (uint32_t s = 0; s < size(program.trains()->Get(t)->step_list()); ++s)
       if (auto* optimizers = program.trains()->Get(t)->step_list()->Get(s)->optimizers()) {

@@ -12,6 +12,9 @@ int usable_cores();
 /// cores take twice the time of 1.
 int threads_that_pay(int asked);
 
+/// From one thread's scratch to the next one's: staggered, so that they do not fall on the same sets.
+constexpr uint64_t scratch_stride(uint64_t bytes) { return ((bytes < 64 ? 64 : bytes) + 4095) / 4096 * 4096 + 128; }
+
 /// Those of `needed` (spelled as in /proc/cpuinfo) that this processor lacks.
 std::vector<std::string> missing_features(const std::vector<std::string>& needed);
 

@@ -12,8 +12,6 @@ static Error damaged(std::string_view what) {
   return {GRADC_INTERNAL, fmt::format("the compiled program is damaged: {} (compile the model again)", what)};
 }
 
-static size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
-
 Result<std::unique_ptr<Model>> Model::create(const gradc_image* image, int threads, const int64_t* seed) {
   if (!image || !image->program || image->program_size < 8) return Error{GRADC_INVALID, "no program in the image"};
   std::unique_ptr<Model> model(new Model);
@@ -59,9 +57,9 @@ Status Model::resolve(const gradc_image* image) {
     arena = std::max(arena, program_->entries()->Get(i)->arena_bytes());
     scratch = std::max(scratch, program_->entries()->Get(i)->scratch_bytes());
   }
-  size_t scratch_stride = round_up(scratch, 4096) + 128;   // staggered, so that the threads' scratches do not alias
+  const size_t stride = scratch_stride(scratch);
   struct { Block& block; size_t bytes; } blocks[] = {
-      {variables_block_, std::max<uint64_t>(64, program_->variables_bytes())}, {arena_, arena}, {scratch_, scratch_stride * size_t(threads())}};
+      {variables_block_, std::max<uint64_t>(64, program_->variables_bytes())}, {arena_, arena}, {scratch_, stride * size_t(threads())}};
   for (auto& [block, bytes] : blocks) {
     auto created = Block::create(bytes);
     if (!created) return created.error();
@@ -102,7 +100,7 @@ Status Model::resolve(const gradc_image* image) {
     GRADC_TRY(resolve(entries_[i], image));
   }
   std::vector<char*> scratch_of_thread;
-  for (int thread = 0; thread < threads(); ++thread) scratch_of_thread.push_back(scratch_.data() + scratch_stride * size_t(thread));
+  for (int thread = 0; thread < threads(); ++thread) scratch_of_thread.push_back(scratch_.data() + stride * size_t(thread));
   runner_ = std::make_unique<StepRunner>(std::move(scratch_of_thread));
   for (Entry& entry : entries_)
     for (ResolvedPhase& phase : entry.phases) runner_->add(phase);
