@@ -170,7 +170,14 @@ class Recomputation {
     // A product that one sum alone reads is fused with it, and rounded once: it stays with the sum.
     std::vector<std::vector<Value>> users = f_.users();
     for (uint32_t i = static_cast<uint32_t>(f_.size()); i-- > 0;) {
-      if (forward_[i] || f_.nodes[i].op != Op::mul || users[i].size() != 1) continue;
+      if (forward_[i]) continue;
+      // Small arithmetic on small values (norms, biases) holds no memory: it comes where it is needed, and keeps its order, on which the choice of kernels depends.
+      const std::vector<Value>& operands = f_.nodes[i].operands;
+      if (bytes(Value{i}) <= small_ && std::all_of(operands.begin(), operands.end(), [&](Value v) { return bytes(v) <= small_; })) {
+        stage_[i] = 0;
+        for (Value user : users[i]) stage_[i] = std::max(stage_[i], stage_[user.id]);
+      }
+      if (f_.nodes[i].op != Op::mul || users[i].size() != 1) continue;
       Value user = users[i][0];
       if (f_[user].op == Op::add || f_[user].op == Op::sub || f_[user].op == Op::reduce_sum) stage_[i] = std::min(stage_[i], stage_[user.id]);
     }
