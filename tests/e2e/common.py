@@ -69,6 +69,11 @@ class EndToEnd(unittest.TestCase):
         return result
 
 
+def processor_has(feature):
+    with open("/proc/cpuinfo") as lines:
+        return any(line.startswith("flags") and feature in line.split() for line in lines)
+
+
 def log_lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 

@@ -2,7 +2,7 @@
 it learns stays the same, whatever the optimizer, the threads and the limit; what cannot fit is refused."""
 import unittest
 
-from common import EndToEnd, GRADC, log_lines
+from common import EndToEnd, GRADC, log_lines, processor_has
 
 MODEL = """
 model net(x: f32[n, 256]) -> f32[n] {{
@@ -71,6 +71,14 @@ class MemoryLimit(EndToEnd):
                         self.assertLess(abs(x - y), 1e-5 * (1 + abs(y)))
                 else:
                     self.assertEqual(self.losses(program), self.losses(plain))
+
+    @unittest.skipUnless(processor_has("avx512_bf16"), "this processor has no products of bf16")
+    def test_in_bf16(self):
+        plain = self.build(model(8), "--precision", "bf16", name="bf16")
+        limit = self.info(plain)["peak_bytes"] - self.info(plain)["arena_bytes"] // 8
+        program = self.build(model(8), "--precision", "bf16", "--memory-limit", limit, name="bf16_less")
+        self.assertLessEqual(self.info(program)["peak_bytes"], limit)
+        self.assertEqual(self.losses(program), self.losses(plain))
 
     def test_a_limit_that_is_met_anyway_changes_nothing(self):
         plain, program = self.build(model(4), name="small"), self.build(model(4), "--memory-limit", "1GB", name="roomy")

@@ -2,12 +2,7 @@
 that has no products of bf16 is told so."""
 import unittest
 
-from common import EndToEnd, FASHION, GRADC, MODELS, log_lines
-
-
-def processor_has(feature):
-    with open("/proc/cpuinfo") as lines:
-        return any(line.startswith("flags") and feature in line.split() for line in lines)
+from common import EndToEnd, FASHION, GRADC, MODELS, log_lines, processor_has
 
 
 class Refused(EndToEnd):
