@@ -3,11 +3,12 @@ import json
 import subprocess
 
 import report
-from sides import BUILD, pin
+from sides import BUILD, Failed, pin
 from workloads import Workload
 
 LARGE_MFLOP = 4      # from here on a kernel is expected to be near the peak
 NEAR_PEAK = 0.9
+TOLERANCE = 1e-2     # between our sums and a library's, of standard normal numbers
 LEVEL = 0.02         # a library within 2% is neither ahead nor behind
 OURS = ("gradc", "fused")
 
@@ -27,6 +28,9 @@ def measure(workloads: list[Workload], rounds: int) -> list[dict]:
         command = [BUILD / "contract_bench", "--json", "--rounds", rounds, "--ms", 5, *([] if inner else ["--first"]), batch, k, n]
         lines = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=True, preexec_fn=pin(1)).stdout.splitlines()
         rows += map(json.loads, lines)
+    for row in rows:
+        if wrong := [figure["name"] for figure in row["figures"] if figure["difference"] > TOLERANCE]:
+            raise Failed(f"{row['which']} of {row['batch']} x {row['in']} x {row['out']}: other results than ours: {', '.join(wrong)}")
     return rows
 
 

@@ -20,6 +20,7 @@
 #include "codegen/plan.h"
 #include "codegen/solo.h"
 #include "ir/builder.h"
+#include "ir/check.h"
 #include "passes/fusion.h"
 #include "passes/pass.h"
 #include "product.h"
@@ -40,14 +41,17 @@ std::shared_ptr<Array> random_array(int64_t count, float low = -1) {
 class Layer {
  public:
   Layer(int64_t batch, int64_t in, int64_t out, bool first, bool plain) {
-    const ir::Type x_type{f32, {batch, in}}, w_type{f32, {in, out}}, y_type{f32, {batch, out}};
+    // One row is a vector, as rewriting makes it in programs; else what is written would be a copy of the product in another shape.
+    const bool one = batch == 1;
+    const ir::Type x_type{f32, one ? ir::Shape{in} : ir::Shape{batch, in}}, w_type{f32, {in, out}}, y_type{f32, one ? ir::Shape{out} : ir::Shape{batch, out}};
     ir::Builder b(function_);
     function_.name = "layer";
     // The first layer's inputs are computed from what callers give.
     ir::Value x = first ? b.map(ir::Op::mul, {b.input("image", x_type), b.scalar(1, f32)}) : variable(b, "x", x_type);
     ir::Value w = variable(b, "w", w_type), dy = variable(b, "dy", y_type);
     ir::Value zero = b.scalar(0, f32);
-    ir::Value y = b.contract("bk,kn->bn", x, w), dw = b.contract("bk,bn->kn", x, dy), dx = first ? ir::Value() : b.contract("bn,kn->bk", dy, w);
+    ir::Value y = b.contract(one ? "k,kn->n" : "bk,kn->bn", x, w), dw = b.contract(one ? "k,n->kn" : "bk,bn->kn", x, dy), dx;
+    if (!first) dx = b.contract(one ? "n,kn->k" : "bn,kn->bk", dy, w);
     if (plain) {
       write("dw", dw);
     } else {
@@ -68,6 +72,7 @@ class Layer {
       for (size_t r = 0; r < each.call.results.size(); ++r)
         for (const ir::Result& written : function_.results)
           if (written.value == each.call.results[r] && (written.name == names[int(which)][0] || written.name == names[int(which)][1])) call = &each, result = r;
+    CHECK(call, "no kernel computes the product");
     const ir::Kernel& kernel = call->call.kernel;
     auto memory = std::make_shared<codegen::KernelMemory>(kernel);
     auto code = std::make_shared<codegen::NativeKernel>(kernel, target_);

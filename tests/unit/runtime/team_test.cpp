@@ -156,6 +156,13 @@ TEST_CASE("several threads are used where they pay") {
   Pace pace;
   waste(pace, {1000, 1900}, 20000);
   CHECK(waste(pace, {3000, 1900}, 1000) < 0.05);   // worse than alone is seen at once
+  // Something else has the other cores while a program starts: long runs stay together, others are tried again within a second.
+  Pace longer, shorter;
+  waste(longer, {60'000'000, 44'000'000}, 12);
+  CHECK(longer.together());
+  waste(shorter, {3'900'000, 3'300'000}, 12);
+  CHECK_FALSE(shorter.together());
+  CHECK(waste(shorter, {1'700'000, 3'300'000}, 2000) < 0.2);
 }
 
 TEST_CASE("results do not depend on the number of threads") {
