@@ -60,9 +60,13 @@ class ContractEmitter {
   void for_panels(llvm::function_ref<void(const Panel&)>);
 
   // ---- tiles (contract_tile.cpp)
-  // `between`, if given, is called once in each round of several reduced elements, with the round's number, in the first `rounds` of them.
-  Values products(const Panel&, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums, LlvmValue rounds = nullptr,
-                  llvm::function_ref<void(LlvmValue)> between = nullptr);
+  // What runs once in each of so many rounds of several reduced elements, with the number of the round among them.
+  struct Between {
+    LlvmValue rounds;
+    llvm::function_ref<void(LlvmValue)> run;
+  };
+  // `between`: one after the other, from the first round on.
+  Values products(const Panel&, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums, llvm::ArrayRef<Between> between = {});
   Values zero_sums(size_t count);
   void prefetch_block(const Operand& a, LlvmValue row, LlvmValue k);
   void load_sums(Values&, const Panel&, LlvmValue at);

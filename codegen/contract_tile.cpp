@@ -34,8 +34,8 @@ void ContractEmitter::prefetch_block(const Operand& a, LlvmValue row, LlvmValue 
     b_.CreateIntrinsic(llvm::Intrinsic::prefetch, {b_.getPtrTy()}, {at(place, r * a.row_stride), b_.getInt32(0), b_.getInt32(3), b_.getInt32(1)});
 }
 
-Values ContractEmitter::products(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums, LlvmValue rounds,
-                                 llvm::function_ref<void(LlvmValue)> between) {
+Values ContractEmitter::products(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row, LlvmValue depth, Values sums,
+                                 llvm::ArrayRef<Between> between) {
   CHECK(sums.size() == static_cast<size_t>(height * panel.vectors));
   // An operand's elements of this tile lie at constant distances from a few pointers, which move along the depth: one, or one for each group of rows
   // or vector that blocks cut apart.
@@ -45,7 +45,9 @@ Values ContractEmitter::products(const Panel& panel, int height, const Operand& 
     Values start;
   };
   auto pointers = [&](const Operand& operand, int rows) {
-    Pointers p{operand, operand.blocked == Along::rows ? row_group : rows, operand.lane_offsets.empty() ? panel.vectors : 1, {}};
+    // Calls begin at multiples of 16 of their rows (grain), and the tallest tiles come first: one that is as tall as a block lies in one.
+    bool one_block = rows == operand.block && rows == plan_.heights[0] && !plan_.turned && (!plan_.dynamic_rows || plan_.kernel.units == plan_.rows);
+    Pointers p{operand, operand.blocked == Along::rows && !one_block ? row_group : rows, operand.lane_offsets.empty() ? panel.vectors : 1, {}};
     for (int r = 0; r < rows; r += p.rows)
       for (int v = 0; v < panel.vectors; v += p.vectors) {
         LlvmValue start = at(operand.base, offset(operand, Along::rows, add(row, number(r))));
@@ -95,9 +97,9 @@ Values ContractEmitter::products(const Panel& panel, int height, const Operand& 
     Values a_now = take(of_a);
     return std::pair{a_now, take(of_b)};
   };
-  auto several = [&](LlvmValue first, LlvmValue last, int64_t count, Values state, bool interleaved = false) {
+  auto several = [&](LlvmValue first, LlvmValue last, int64_t count, Values state, const Between* other = nullptr) {
     return loop(first, last, count, std::move(state), [&](LlvmValue k, Values inner) {
-      if (interleaved) between(b_.CreateUDiv(k, number(count)));
+      if (other) other->run(b_.CreateUDiv(b_.CreateSub(k, first), number(count)));
       auto [a_now, b_now] = unpack(inner, k);
       Values s(inner.begin(), inner.begin() + static_cast<int64_t>(count_of_sums));
       for (int64_t i = 0; i < count; ++i) step(i, a_now, b_now, s);
@@ -116,9 +118,10 @@ Values ContractEmitter::products(const Panel& panel, int height, const Operand& 
   if (auto* known = llvm::dyn_cast<llvm::ConstantInt>(depth)) {
     int64_t count = known->getSExtValue(), whole = count / unroll * unroll;
     LlvmValue first = number(0);
-    if (rounds) {
-      first = times(rounds, unroll);
-      state = several(number(0), first, unroll, std::move(state), true);
+    for (const Between& other : between) {
+      LlvmValue last = add(first, times(other.rounds, unroll));
+      state = several(first, last, unroll, std::move(state), &other);
+      first = last;
     }
     state = several(first, number(whole), unroll, std::move(state));
     auto [a_now, b_now] = unpack(state, number(whole));
@@ -162,22 +165,28 @@ Values ContractEmitter::prefetching_products(const Panel& panel, int height, con
   LlvmValue depth = places(number(plan_.depth));
   Values sums = zero_sums(static_cast<size_t>(height * panel.vectors));
   if (!plan_.prefetched) return products(panel, height, a, b, row, depth, std::move(sums));
-  LlvmValue rounds = number(std::min<int64_t>(height, plan_.places(plan_.depth) / unroll));
-  return products(panel, height, a, b, row, depth, std::move(sums), rounds, [&](LlvmValue round) { prefetch_in_place(panel, add(row, round)); });
+  auto ask = [&](LlvmValue round) { prefetch_in_place(panel, add(row, round)); };
+  return products(panel, height, a, b, row, depth, std::move(sums), Between{number(std::min<int64_t>(height, plan_.places(plan_.depth) / unroll)), ask});
 }
 
-// The products of a tile, with the epilogue of the one before between them; what that leaves over follows.
+// The products of a tile, with the epilogue of the one before between them; what that leaves over follows. What this tile's own epilogue will overwrite
+// is asked for in the rounds after these if there are as many: both at once need more addresses than there are registers.
 void ContractEmitter::deferred_tile(const Panel& panel, int height, const Operand& a, const Operand& b, LlvmValue row) {
   Pending before = pending();
   int64_t rounds = plan_.places(plan_.depth) / unroll, each = (plan_.heights[0] + rounds - 1) / rounds;
+  bool apart = plan_.prefetched && 2 * plan_.heights[0] <= rounds;
   LlvmValue used = minimum(number(rounds), b_.CreateUDiv(before.rows, number(each)));
-  Values sums = products(panel, height, a, b, row, places(number(plan_.depth)), zero_sums(static_cast<size_t>(height * panel.vectors)), used, [&](LlvmValue round) {
+  auto finish_some = [&](LlvmValue round) {
     for (int64_t i = 0; i < each; ++i) {
       LlvmValue place = add(times(round, each), number(i));
-      if (plan_.prefetched) prefetch_in_place(panel, add(row, place));
+      if (plan_.prefetched && !apart) prefetch_in_place(panel, add(row, place));
       finish_pending(before, place);
     }
-  });
+  };
+  auto ask = [&](LlvmValue round) { prefetch_in_place(panel, add(row, round)); };
+  std::vector<Between> between{{used, finish_some}};
+  if (apart) between.push_back({number(height), ask});
+  Values sums = products(panel, height, a, b, row, places(number(plan_.depth)), zero_sums(static_cast<size_t>(height * panel.vectors)), between);
   loop(times(used, each), before.rows, 1, [&](LlvmValue i) { finish_pending(before, i); });
   store_sums(sums, panel, scratch_at(plan_.tile_offset));
   set_pending({row, panel.lane, number(height)});

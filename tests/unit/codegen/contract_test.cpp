@@ -351,6 +351,15 @@ TEST_CASE("no inner loop touches the stack", "[contract]") {
       INFO(fmt::format("{} x {}", plan.heights[0], plan.vectors));
       check_tiles(kernel, target, 4 * plan.heights[0] * plan.vectors);
     }
+    // As in programs: matrices in blocks of 16 columns, the weight and its moments so large that they are asked for ahead.
+    Kernel kernel = contract_kernel("km,kn->mn", {{'m', 1024}, {'n', 1024}, {'k', 128}}, 1, ElementType::f32, adam, {2, 3, 4});
+    auto blocks = [](const ir::Type& type) { return type.rank() == 2 ? ir::blocked(type.shape, 1, 16) : ir::Layout(); };
+    for (const ir::Node& node : kernel.body.nodes)
+      if (node.op == Op::input) kernel.argument_layouts.push_back(blocks(node.type));
+    for (const ir::Result& result : kernel.body.results) kernel.result_layouts.push_back(blocks(kernel.body.type(result.value)));
+    auto plan = plan_contract(kernel, target);
+    CHECK(plan.prefetched == (target.registers >= 32));
+    check_tiles(kernel, target, 4 * plan.heights[0] * plan.vectors);
   }
 }
 
