@@ -8,8 +8,8 @@ namespace gradc::runtime {
 
 /// The least of the cores in our affinity mask (two hardware threads of a core count once) and the control group's quota.
 int usable_cores();
-/// Threads for a user who asks for so many (0: as many as pay). More than there are cores only wait for each other at barriers: measured, 3 on 2
-/// cores take twice the time of 1.
+/// Threads for a user who asks for so many (0: as many as pay). More than there are cores take turns on them: 3 on 2 cores took twice the
+/// time of 1, measured while phases ended when all threads had arrived.
 int threads_that_pay(int asked);
 
 /// From one thread's scratch to the next one's: staggered, so that they do not fall on the same sets.
