@@ -199,6 +199,8 @@ struct Data {
 
 /// stop early on critic_step after 3 epochs without lower loss
 struct StopEarly { Span span; std::optional<Ident> step; ExprPtr epochs; };
+/// watch gradients every 20 steps
+struct Watch { Span span; ExprPtr every; };   // null if not written
 /// train NAME on d.train, validate on d.test { batch 128  epochs 10 ... }       train for 1000 steps { ... }
 struct Train {
   std::optional<Ident> name;
@@ -207,6 +209,7 @@ struct Train {
   bool batch_all = false;
   ExprPtr accumulate, epochs, steps;   // each null if not written
   std::optional<StopEarly> stop;
+  std::optional<Watch> watch;
   Block body;                       // everything else, in order
 };
 

@@ -213,6 +213,7 @@ class Dumper {
     if (n.epochs) line("epochs {}", show(n.epochs));
     if (n.steps) line("for {} steps", show(n.steps));
     if (n.stop) line("stop early on {} after {}", n.stop->step ? n.stop->step->text : "_", show(n.stop->epochs));
+    if (n.watch) line("watch gradients every {}", show(n.watch->every));
     line("body");
     block(n.body);
     --depth_;

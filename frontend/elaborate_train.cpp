@@ -70,6 +70,11 @@ bool TrainElaborator::read_clauses() {
     image_.patience = *patience;
     if (!train_.validate) return wrong("early stopping looks at the validation loss, but there is no validation", {"`train on data.train, validate on data.test { ... }`"});
   }
+  if (train_.watch) {
+    auto every = clause(train_.watch->every, "watch gradients every");
+    if (!every) return false;
+    image_.watch_every = *every ? *every : 50;
+  }
   if (train_.validate && validate_.data != data_.data) {
     const ast::Data* other = e_.find_data(validate_.data);
     if (other->fields.size() != fields_->fields.size()) {
@@ -276,6 +281,7 @@ void TrainElaborator::run() {
     if (e_.diagnostics.errors() > errors) continue;   // each optimizer would only say it again
     if (offered.empty()) build_direct(plan, *step);
     for (const Recipe& recipe : offered) build_step(plan, recipe, *step);
+    if (train_.watch && e_.diagnostics.errors() == errors) build_watch(plan, *step);
     image_.step_list.push_back(std::move(step));
   }
   if (e_.diagnostics.errors() > errors) return;

@@ -38,6 +38,7 @@ class TrainElaborator {
   /// One function of a step: the whole update, or with chunks one of its halves.
   enum class Half { whole, accumulate, apply };
   bool build_function(const StepPlan&, const Recipe&, Half, const std::string& name, Emission& first_values, std::map<std::string, program::HyperT>& hypers);
+  void build_watch(const StepPlan&, program::TrainStepT&);
   void build_direct(const StepPlan&, program::TrainStepT&);
   void build_validation(const std::vector<StepPlan>&);
   std::shared_ptr<const SetValue> choose_parameters(const Found&, Evaluation&);

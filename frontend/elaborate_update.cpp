@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <deque>
+#include <numeric>
 
 #include "frontend/elaborate_train.h"
 
@@ -324,6 +325,40 @@ void TrainElaborator::build_step(const StepPlan& plan, const Recipe& recipe, pro
     if (auto* number = given->second.get<Number>(); number && number->run && number->run->op == Op::input) image->lr = number->run->input;
   for (auto& [name, hyper] : hypers) image->hypers.push_back(std::make_unique<program::HyperT>(hyper));
   step.optimizers.push_back(std::move(image));
+}
+
+// Norms are of the gradient at the parameters, whatever the optimizer looks at: one function for all of them. It is a function of its own, not a
+// further result of the step, whose weight gradients live in registers only: with it the step keeps its kernels, and its bits.
+void TrainElaborator::build_watch(const StepPlan& plan, program::TrainStepT& step) {
+  Emission& emission = e_.new_emission(plan.prefix == "train" ? "watch" : "watch" + plan.prefix.substr(5));
+  emission.rows = chunks_ ? 0 : rows_;
+  Scoped<Emission*> to(e_.out, &emission);
+  ir::Builder& b = emission.builder;
+  auto add = [&](const std::string& parameter, ir::Value gradient) {
+    ir::Value g = b.cast(gradient, ElementType::f32);
+    std::vector<int64_t> axes(e_.type(g).rank());
+    std::iota(axes.begin(), axes.end(), 0);
+    emission.function.results.push_back({parameter, b.reduce(Op::reduce_sum, b.make(Op::mul, {g, g}), axes), false});
+  };
+  Scoped<ir::Loc> at(b.loc, e_.location(train_.watch->span));
+  if (chunks_) {   // what `apply` divides and uses: the first gradient that the optimizer asks for
+    ir::Value samples = b.cast(e_.input("count", {ElementType::f64, {}}), ElementType::f32);
+    for (const std::string& p : chosen_) add(p, b.map(Op::div, {e_.variable(accumulator(plan, "0/" + p, e_.program.module.variable(p)->type)), samples}));
+  } else {
+    Evaluation evaluation;
+    evaluation.training = true;
+    Found found = run_block(plan, evaluation, false);
+    if (!found.minimize)
+      return void(e_.fail(DiagnosticId::bad_training, train_.watch->span, "there are no gradients to watch: parameters are assigned directly", "", {}, {"`minimize LOSS with OPTIMIZER` takes gradients"}));
+    if (!check_loss(found)) return;
+    auto parameters = choose_parameters(found, evaluation);
+    if (!parameters) return;
+    for (size_t i = 0; i < parameters->names.size(); ++i)
+      add(parameters->names[i], b.make(Op::grad, {found.loss.get<Tensor>()->node, parameters->entries[i].get<Tensor>()->node}));
+  }
+  emission.function.prune();
+  e_.finished.push_back(&emission);
+  step.watch = emission.function.name;
 }
 
 void TrainElaborator::build_direct(const StepPlan& plan, program::TrainStepT& step) {

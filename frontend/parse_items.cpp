@@ -264,6 +264,19 @@ void Parser::parse_stop(ast::Train& train) {
   train.stop = std::move(stop);
 }
 
+void Parser::parse_watch(ast::Train& train) {
+  const Token first = take();
+  once(train.watch.has_value(), first, "watch gradients");
+  ast::Watch watch;
+  expect_word("gradients", "after `watch`");
+  if (accept_word("every")) {
+    watch.every = parse_setting_value();
+    expect_word("steps", "after their number");
+  }
+  watch.span = from(first.begin);
+  train.watch = std::move(watch);
+}
+
 bool Parser::parse_setting(ast::Train& train) {
   const Token first = peek();
   const TokenKind next = peek(1).kind;
@@ -284,6 +297,8 @@ bool Parser::parse_setting(ast::Train& train) {
     train.epochs = parse_setting_value();
   } else if (at_word("stop")) {
     parse_stop(train);
+  } else if (at_word("watch") && next == TokenKind::name) {
+    parse_watch(train);
   } else if (at_word("for") && !(next == TokenKind::name && at_word("in", 2))) {
     parse_steps_setting(train);
   } else {

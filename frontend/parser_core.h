@@ -124,6 +124,7 @@ class Parser {
   ast::ExprPtr parse_setting_value();
   void parse_steps_setting(ast::Train&);
   void parse_stop(ast::Train&);
+  void parse_watch(ast::Train&);
   void once(bool seen, const Token& at, std::string_view what);
 
   FileId file_;

@@ -19,7 +19,7 @@ struct CommandOptions {
   bool json = false, profile = false, untrained = false;
   std::vector<std::string> set;        // name=value
   // train
-  std::optional<int64_t> epochs, steps;
+  std::optional<int64_t> epochs, steps, watch;
   std::string optimizer, resume, init, log;
   std::optional<double> lr;
   bool no_shuffle = false, no_save = false, quiet = false;

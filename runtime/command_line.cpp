@@ -45,6 +45,7 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
     app.add_flag("--no-shuffle", o.no_shuffle, "Keep the order of the data");
     app.add_flag("--no-save", o.no_save, "Save no checkpoint");
     app.add_option("--log", o.log, "Write a JSON line for every step and epoch to this file");
+    app.add_option("--watch", o.watch, "Look at the gradients every so many steps (the model file says `watch gradients`; 0: never)")->check(CLI::NonNegativeNumber);
     app.add_flag("--quiet", o.quiet, "Print no progress");
   }
   if (eval || predict) app.add_option("--split", o.split, "Data to use, as data.split");

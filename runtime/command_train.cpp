@@ -47,6 +47,7 @@ Status command_train(Model& model, const CommandOptions& options) {
   train.shuffle = !options.no_shuffle;
   train.resume = options.resume;
   train.init = options.init;
+  train.watch_every = options.watch;
   train.checkpoint_every = options.checkpoint_every;
   train.checkpoint = !options.checkpoint.empty() ? options.checkpoint : !options.resume.empty() ? options.resume : default_checkpoint(model);
   if (options.checkpoint.empty() && options.resume.empty()) train.checkpoint_seconds = 5;   // nobody asked for one at every epoch
@@ -58,7 +59,9 @@ Status command_train(Model& model, const CommandOptions& options) {
 
   Progress progress(options.json ? stderr : stdout);
   std::vector<Observer*> observers;
+  Warnings warnings;
   if (!options.quiet && !(options.json && !isatty(2))) observers.push_back(&progress);
+  else observers.push_back(&warnings);
   std::unique_ptr<Log> log;
   if (!options.log.empty()) {
     auto opened = Log::open(options.log, !options.resume.empty());

@@ -139,6 +139,14 @@ void Progress::note(const std::string& text) {
   std::fflush(out_);
 }
 
+void Progress::warning(const GradientWarning& warning) {
+  erase();
+  std::fflush(out_);
+  Warnings().warning(warning);
+}
+
+void Warnings::warning(const GradientWarning& warning) { fmt::print(stderr, "warning: step {}: {}\n", warning.step, to_string(warning)); }
+
 void Progress::end() {
   erase();
   std::fflush(out_);
@@ -159,6 +167,11 @@ void Log::step(const StepEnd& end) {
   if (!block_.empty()) line.add("block", std::string_view(block_));
   line.add("step", end.step).add("epoch", end.epoch);
   for (auto& [name, value] : end.figures) line.add(name, value);
+  if (!end.gradients.empty()) {
+    JsonObject norms;
+    for (auto& [name, value] : end.gradients) norms.add(name, value);
+    line.add("grad_norm", total_norm(end.gradients)).raw("gradients", norms.text());
+  }
   fmt::print(file_, "{}\n", line.text());
 }
 
@@ -167,6 +180,14 @@ void Log::epoch(const EpochEnd& end) {
   if (!block_.empty()) line.add("block", std::string_view(block_));
   line.add("step", end.step).add("epoch", end.epoch).add("epoch_loss", end.loss);
   for (auto& [name, value] : end.validation) line.add("val_" + name, value);
+  fmt::print(file_, "{}\n", line.text());
+  std::fflush(file_);
+}
+
+void Log::warning(const GradientWarning& warning) {
+  JsonObject line;
+  if (!block_.empty()) line.add("block", std::string_view(block_));
+  line.add("step", warning.step).add("epoch", warning.epoch).add("warning", name_of(warning.kind)).add("layer", std::string_view(warning.layer)).add("norm", warning.norm);
   fmt::print(file_, "{}\n", line.text());
   std::fflush(file_);
 }

@@ -23,6 +23,7 @@ class Progress : public Observer {
   void step(const StepEnd&) override;
   void validating() override;
   void epoch(const EpochEnd&) override;
+  void warning(const GradientWarning&) override;
   void note(const std::string&) override;
   void end() override;
 
@@ -40,7 +41,13 @@ class Progress : public Observer {
   std::chrono::steady_clock::time_point begin_, epoch_begin_, last_draw_, validation_begin_;
 };
 
-/// --log: one JSON object a line, a step or an epoch. No times: the same seed gives the same log.
+/// What --quiet leaves of it: warnings, to stderr.
+class Warnings : public Observer {
+ public:
+  void warning(const GradientWarning&) override;
+};
+
+/// --log: one JSON object a line, a step, an epoch or a warning. No times: the same seed gives the same log.
 class Log : public Observer {
  public:
   static Result<std::unique_ptr<Log>> open(const std::string& path, bool append);
@@ -48,6 +55,7 @@ class Log : public Observer {
   void begin(const BlockBegin&) override;
   void step(const StepEnd&) override;
   void epoch(const EpochEnd&) override;
+  void warning(const GradientWarning&) override;
   void end() override;
 
  private:

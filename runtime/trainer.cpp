@@ -113,6 +113,10 @@ Status Trainer::run_block(size_t stage, bool resumed) {
     GRADC_TRY(check_inputs(evaluator_->entry(), validation));
   }
 
+  watch_ = {};
+  watch_every_ = options_.watch_every.value_or(train.watch_every());
+  if (options_.watch_every && *options_.watch_every > 0 && std::none_of(run_.steps.begin(), run_.steps.end(), [](const StepRun& step) { return step.watch; }))
+    return Error{GRADC_INVALID, "--watch looks at gradients, and this program was compiled without that: write `watch gradients` into the train block"};
   int64_t reading = 0, repeats = 0;   // executions a cycle: those that take rows, and all
   reads_.clear();
   for (StepRun& step : run_.steps) {
@@ -173,13 +177,16 @@ Status Trainer::run_cycle(const Samples& samples, const std::vector<uint32_t>& o
   SampleRows rows(samples, order);
   rows.base = state_.cycle * rows_per_cycle_;
   StepEnd end;
+  const bool looks = watch_every_ > 0 && state_.cycles % watch_every_ == 0;
   model_.scalars.epoch = double(state_.epoch) + double(state_.cycle) / double(cycles_per_epoch);
   model_.scalars.val_loss = state_.val_loss;
   for (size_t s = 0; s < run_.steps.size(); ++s) {
     StepRun& step = run_.steps[s];
     StepResult last;
+    Figures norms;   // of the last repeat
     for (int64_t repeat = 0; repeat < std::max<int64_t>(1, step.source->repeat()); ++repeat) {
-      auto result = execute(model_, run_, step, rows, rows.base, reads_[s] || samples.count == 0 ? std::max<int64_t>(batch_, 1) : batch_);
+      norms.clear();
+      auto result = execute(model_, run_, step, rows, rows.base, reads_[s] || samples.count == 0 ? std::max<int64_t>(batch_, 1) : batch_, looks ? &norms : nullptr);
       if (!result) {
         Error& error = result.error();
         error.message = fmt::format("epoch {}: {}{}", state_.epoch + 1, error.message,
@@ -193,7 +200,7 @@ Status Trainer::run_cycle(const Samples& samples, const std::vector<uint32_t>& o
     if (s == 0) end.loss = last.loss;
     end.figures.push_back({prefix + "loss", last.loss});
     if (last.has_lr) end.figures.push_back({prefix + "lr", last.lr});
-    if (last.has_grad_norm) end.figures.push_back({prefix + "grad_norm", last.grad_norm});
+    for (auto& [name, norm] : norms) end.gradients.push_back({prefix + name, norm});
   }
   ++state_.cycle;
   ++state_.cycles;
@@ -204,6 +211,10 @@ Status Trainer::run_cycle(const Samples& samples, const std::vector<uint32_t>& o
   end.mean_loss = state_.loss_sum / double(state_.loss_count);
   state_.steps.clear();
   for (const StepRun& step : run_.steps) state_.steps.push_back({text(step.source->name()), text(step.optimizer->name()), step.executions, step.updates});
+  for (GradientWarning& warning : watch_.look(end.gradients)) {
+    warning.step = end.step, warning.epoch = end.epoch;
+    tell(&Observer::warning, warning);
+  }
   tell(&Observer::step, end);
   return {};
 }

@@ -11,6 +11,7 @@
 #include "runtime/checkpoint.h"
 #include "runtime/evaluate.h"
 #include "runtime/update.h"
+#include "runtime/watch.h"
 
 namespace gradc::runtime {
 
@@ -25,6 +26,7 @@ struct TrainOptions {
   int64_t checkpoint_every = 0;                     // also after every so many steps
   double checkpoint_seconds = 0;                    // at the end of an epoch only if the last one is older (0: always)
   std::string resume, init;
+  std::optional<int64_t> watch_every;               // steps between looks at the gradients; 0: none; else the model file's
   const std::atomic<bool>* stop = nullptr;          // becomes true: finish the step, save, return
 };
 
@@ -43,7 +45,8 @@ struct StepEnd {
   int64_t epoch;              // from 1
   double mean_loss;           // of the epoch so far
   double loss;                // of the first train step; the others by name behind
-  std::vector<std::pair<std::string, double>> figures;   // "loss" (or "NAME.loss"), "lr", "grad_norm" where there are any
+  Figures figures;            // "loss" (or "NAME.loss"), "lr"
+  Figures gradients;          // norm by parameter; empty: not looked at in this step
 };
 struct EpochEnd {
   int64_t epoch, step;        // from 1
@@ -59,6 +62,7 @@ class Observer {
   virtual void step(const StepEnd&) {}
   virtual void validating() {}
   virtual void epoch(const EpochEnd&) {}
+  virtual void warning(const GradientWarning&) {}   // before the step's or epoch's own call
   virtual void note(const std::string&) {}
   virtual void end() {}       // of a block
 };
@@ -98,6 +102,8 @@ class Trainer {
   TrainState state_;
   TrainRun run_;
   TrainResult result_;
+  GradientWatch watch_;
+  int64_t watch_every_ = 0;       // steps; 0: never
   std::vector<bool> reads_;       // per step: takes rows of the data
   std::optional<Evaluator> evaluator_;
   int64_t batch_ = 0, rows_per_cycle_ = 0, samples_ = 0;

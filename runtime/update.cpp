@@ -2,6 +2,7 @@
 #include "runtime/update.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fmt/format.h>
 
 namespace gradc::runtime {
@@ -26,6 +27,7 @@ Result<TrainRun> TrainRun::create(Model& model, size_t index, const std::string&
     if (!step.optimizer) return Error{GRADC_INTERNAL, fmt::format("train step '{}' has no optimizer", text(step.source->name()))};
     step.step = model.entry(step.optimizer->step());
     step.apply = model.entry(step.optimizer->apply());
+    step.watch = model.entry(step.source->watch());
     if (!step.step) return Error{GRADC_INTERNAL, fmt::format("no entry is called '{}'", text(step.optimizer->step()))};
     for (Hyper& hyper : model.hypers)
       if ((hyper.owner == step.optimizer || !hyper.owner) && !hyper.name.empty() && hyper.name == text(step.optimizer->lr())) step.lr = &hyper;   // a config value, perhaps
@@ -60,7 +62,19 @@ static void clear_accumulators(Model& model) {
     if (variable.kind == program::VariableKind::accumulator) std::memset(variable.data, 0, variable.stored_bytes);
 }
 
-Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, RowSource& source, int64_t base, int64_t rows) {
+// Runs the entry that gives squares of gradients. It shares the arena with `step`, whose inputs are filled in: they are its inputs, and are put back.
+static void look(Model& model, Entry& watch, const Entry* step, Figures& norms) {
+  std::vector<std::vector<char>> kept;
+  if (step)
+    for (const Port& port : step->inputs) kept.emplace_back(port.data, port.data + port.bytes);
+  for (size_t i = 0; i < kept.size(); ++i)
+    if (const Port* port = watch.input(step->inputs[i].name)) std::memcpy(port->data, kept[i].data(), port->bytes);
+  model.run(watch);
+  for (const Port& port : watch.outputs) norms.push_back({port.name, std::sqrt(number(port))});
+  for (size_t i = 0; i < kept.size(); ++i) std::memcpy(step->inputs[i].data, kept[i].data(), kept[i].size());
+}
+
+Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, RowSource& source, int64_t base, int64_t rows, Figures* norms) {
   model.scalars.step = step.executions;
   model.scalars.t = double(step.updates + 1);
   model.scalars.T = double(step.planned);
@@ -72,6 +86,7 @@ Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, R
     model.scalars.row = base + first;
     model.scalars.valid = valid;
     source.fill(*step.step, first, valid);
+    if (norms && step.watch && !step.apply) look(model, *step.watch, step.step, *norms);
     if (!model.run(*step.step)) {
       double value = loss ? number(*loss) : 0;
       std::string where = model.explain_not_finite(*step.step, [&] { source.fill(*step.step, first, valid); });
@@ -88,6 +103,7 @@ Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, R
     model.scalars.count = double(rows);
     model.scalars.row = base;
     model.scalars.valid = rows;
+    if (norms && step.watch) look(model, *step.watch, nullptr, *norms);
     if (!model.run(*step.apply)) {
       clear_accumulators(model);
       return Error{GRADC_NOT_FINITE, fmt::format("the loss is not finite in step {}. {}", step.executions + 1,
@@ -97,7 +113,6 @@ Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, R
   }
   if (const Port* lr = last->output("lr")) result.lr = number(*lr), result.has_lr = true;
   else if (step.lr) result.lr = step.lr->value, result.has_lr = true;
-  if (const Port* norm = last->output("grad_norm")) result.grad_norm = number(*norm), result.has_grad_norm = true;
   ++step.executions;
   ++step.updates;
   return result;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "runtime/batch.h"
+#include "runtime/evaluate.h"
 #include "runtime/model.h"
 
 namespace gradc::runtime {
@@ -15,6 +16,7 @@ struct StepRun {
   const program::Optimizer* optimizer = nullptr;
   Entry* step = nullptr;
   Entry* apply = nullptr;     // null: `step` updates by itself
+  Entry* watch = nullptr;     // squares of gradients; null: none was compiled
   Hyper* lr = nullptr;
   int64_t executions = 0, updates = 0;
   int64_t planned = 1;        // executions: T
@@ -35,11 +37,12 @@ struct TrainRun {
 };
 
 struct StepResult {
-  double loss = 0, lr = 0, grad_norm = 0;
-  bool has_lr = false, has_grad_norm = false;
+  double loss = 0, lr = 0;
+  bool has_lr = false;
 };
 
 /// Runs the step on `rows` rows; the first is number `base` of its epoch. If the loss is not finite, nothing is updated and the error says where it comes from.
-Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, RowSource& source, int64_t base, int64_t rows);
+/// norms: null, or where to put the norm of each parameter's gradient, by name, if the step can be watched. What the step does stays the same.
+Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, RowSource& source, int64_t base, int64_t rows, Figures* norms = nullptr);
 
 }  // namespace gradc::runtime

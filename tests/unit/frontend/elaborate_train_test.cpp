@@ -173,6 +173,27 @@ TEST_CASE("parameters of a model as a value", "[elaborate]") {
   near_to(state.at("@net.w"), {2 - 0.01 * 16.2});
 }
 
+TEST_CASE("gradients that are watched", "[elaborate]") {
+  // Of the batch (1, 3) at w = 2: 10 w, whatever the optimizer looks at.
+  Program whole = good(std::string(parabola) + "train on d.all { batch all\n epochs 1\n watch gradients\n minimize mean(net(x)^2) with nesterov(lr = 0.01) or sgd(lr = 0.1) }");
+  const program::TrainT& t = *whole.image.trains[0];
+  CHECK(t.watch_every == 50);
+  CHECK(t.step_list[0]->watch == "watch");
+  ir::Bindings state;
+  expand(whole);
+  call(whole, "init", state);
+  near_to(call(whole, "watch", state, {{"x", f32({2}, {1, 3})}}).at("net.w"), {400});
+  // In chunks: of what was accumulated, here 2 samples with the gradients 4 and 36.
+  Program chunks = good(std::string(parabola) + "train on d.all { batch 1\n accumulate 2\n epochs 1\n watch gradients every 7 steps\n minimize mean(net(x)^2) with sgd(lr = 0.1) }");
+  CHECK(chunks.image.trains[0]->watch_every == 7);
+  expand(chunks);
+  ir::Bindings sums;
+  call(chunks, "init", sums);
+  sums["@accumulated/0/net.w"] = f32({}, {40});
+  near_to(call(chunks, "watch", sums, {{"count", ir::Tensor::of({ir::ElementType::f64, {}}, {2})}}).at("net.w"), {400});
+  CHECK(good(std::string(parabola) + "train on d.all { batch all\n epochs 1\n minimize mean(net(x)^2) with sgd() }").image.trains[0]->step_list[0]->watch == "");
+}
+
 TEST_CASE("data and exports as the runtime sees them", "[elaborate]") {
   Program p = good(R"(
     data d(image: u8[2, 2], label: u8 < 10) {

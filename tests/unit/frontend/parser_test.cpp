@@ -161,6 +161,7 @@ TEST_CASE("train") {
     accumulate 4
     epochs 10
     stop early on critic after 3 epochs without lower loss
+    watch gradients every 20 steps
     load "f.safetensors" into net.body from "encoder."
     freeze net.body, net.head
     let real = image / 255
@@ -173,16 +174,16 @@ TEST_CASE("train") {
     report accuracy = mean(real)
   }
   train for 100 steps { minimize f() }
-  train on d.train { batch all; for 20 steps; for i in 0..2 { freeze m } })");
+  train on d.train { batch all; for 20 steps; watch gradients; for i in 0..2 { freeze m } })");
   CHECK(p.codes == "");
   CHECK(p.tree ==
         "train first on (index (. d train) (: 0 50000 _)) validate (. d test)\n  batch 128\n  accumulate 4\n  epochs 10\n"
-        "  stop early on critic after 3\n  body\n    load \"f.safetensors\" into (. net body) from \"encoder.\"\n"
+        "  stop early on critic after 3\n  watch gradients every 20\n  body\n    load \"f.safetensors\" into (. net body) from \"encoder.\"\n"
         "    freeze (list (. net body) (. net head))\n    let real = (/ image 255)\n    step critic repeat 5\n"
         "      minimize (call loss real) over (list net (. net head)) with (list (call adam lr: 0.0001) (call sgd))\n"
         "    (. net w) <- (+ (. net w) 1)\n    report accuracy = (call mean real)\n"
         "train on _ validate _\n  for 100 steps\n  body\n    minimize (call f)\n"
-        "train on (. d train) validate _\n  batch all\n  for 20 steps\n  body\n    for i in (.. 0 2)\n      freeze (list m)\n");
+        "train on (. d train) validate _\n  batch all\n  for 20 steps\n  watch gradients every _\n  body\n    for i in (.. 0 2)\n      freeze (list m)\n");
 }
 
 TEST_CASE("comments and documentation") {
