@@ -107,9 +107,24 @@ Value params(BuiltinCall& c) {
   return Set{set};
 }
 
+// Texts, numbers and lists of numbers, one behind the other.
 Value user_error(BuiltinCall& c) {
-  auto* text = c[0].get<Text>();
-  return c.e.fail(DiagnosticId::user_error, {}, text ? text->text : "error");
+  std::string message;
+  for (const Value& part : *c[0].get<List>()->items) {
+    if (part.is<Poison>()) return part;
+    if (auto* text = part.get<Text>()) {
+      message += text->text;
+    } else if (auto* number = part.get<Number>(); number && number->known) {
+      message += number_text(number->value);
+    } else if (part.is<List>()) {
+      auto numbers = c.e.fix_integers(part, c.at, "what `error` says");
+      if (!numbers) return Poison{};
+      message += ir::to_string(*numbers);
+    } else {
+      return c.e.fail(DiagnosticId::wrong_kind, c.at, fmt::format("`error` takes texts, numbers and lists of them, this is {}", kind_of(part)));
+    }
+  }
+  return c.e.fail(DiagnosticId::user_error, {}, message);
 }
 
 Value bernoulli(BuiltinCall& c) {
@@ -142,7 +157,7 @@ constexpr Builtin table[] = {
   {"i32", "x", cast_to<ElementType::i32>}, {"i64", "x", cast_to<ElementType::i64>}, {"u8", "x", cast_to<ElementType::u8>},
   {"stop_gradient", "x", stop_gradient}, {"grad", "expression target", gradient}, {"params", "models*", params},
   {"grad_at", "parameters", grad_at}, {"loss_at", "parameters", loss_at},
-  {"error", "text", user_error}, {"bernoulli", "p", bernoulli}, {"einsum", "form operands*", einsum},
+  {"error", "parts*", user_error}, {"bernoulli", "p", bernoulli}, {"einsum", "form operands*", einsum},
 };
 #undef UNARY
 
@@ -167,8 +182,7 @@ std::vector<std::pair<std::string, char>> parameters_of(const Builtin& builtin) 
 std::span<const Builtin> builtins() {
   static const std::vector<Builtin> all = [] {
     std::vector<Builtin> rows(std::begin(table), std::end(table));
-    auto shapes = shape_builtins();
-    rows.insert(rows.end(), shapes.begin(), shapes.end());
+    for (std::span<const Builtin> more : {shape_builtins(), window_builtins()}) rows.insert(rows.end(), more.begin(), more.end());
     return rows;
   }();
   return all;

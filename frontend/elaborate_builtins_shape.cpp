@@ -1,4 +1,4 @@
-// Built-in functions about shapes: views, windows, joins, and what is known of a shape at compile time.
+// Built-in functions about shapes: views, joins, and what is known of a shape at compile time.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -157,52 +157,6 @@ Value reverse(BuiltinCall& c) {
   return axes->empty() ? c[0] : c.e.tensor(c.e.builder().make(Op::reverse, {v}, {{Attr::axes, *axes}}));
 }
 
-Value windows(BuiltinCall& c) {
-  ir::Value v = c.e.node(c[0], c.spans[0]);
-  auto size = c.e.fix_integers(c[1], c.spans[1], "a window's size");
-  if (!v.valid() || !size) return Poison{};
-  const ir::Type t = c.e.type(v);
-  size_t n = size->size();
-  if (t.rank() < static_cast<int64_t>(n) + 1) return c.e.fail(DiagnosticId::bad_axis, c.at, fmt::format("windows over {} dimensions after the first need more than {}", n, ir::to_string(t)));
-  auto list = [&](size_t i, int64_t otherwise, const char* what) -> std::optional<std::vector<int64_t>> {
-    if (!c.given(i)) return std::vector<int64_t>(n, otherwise);
-    auto numbers = c.e.fix_integers(c[i], c.spans[i], what);
-    if (numbers && numbers->size() == 1) numbers->assign(n, (*numbers)[0]);
-    if (numbers && numbers->size() != n) {
-      c.e.fail(DiagnosticId::wrong_arguments, c.spans[i], fmt::format("{} needs {} numbers", what, n));
-      return std::nullopt;
-    }
-    return numbers;
-  };
-  auto stride = list(2, 1, "the stride"), dilation = list(4, 1, "the dilation");
-  std::optional<double> value = c.given(5) ? c.e.fix(c[5], c.spans[5], "the value outside") : 0.0;
-  if (!stride || !dilation || !value) return Poison{};
-  std::vector<int64_t> axes(n), low(n, 0), high(n, 0);
-  std::iota(axes.begin(), axes.end(), 1);
-  for (size_t i = 0; i < n; ++i)
-    if ((*size)[i] < 1 || (*stride)[i] < 1 || (*dilation)[i] < 1) return c.e.fail(DiagnosticId::wrong_arguments, c.at, "size, stride and dilation of windows are positive");
-  auto* mode = c[3].get<Text>();
-  if (mode && mode->text == "same") {
-    for (size_t i = 0; i < n; ++i) {
-      int64_t extent = t.shape[axes[i]], positions = (extent + (*stride)[i] - 1) / (*stride)[i];
-      int64_t total = std::max<int64_t>((positions - 1) * (*stride)[i] + (*dilation)[i] * ((*size)[i] - 1) + 1 - extent, 0);
-      low[i] = total / 2;
-      high[i] = total - low[i];
-    }
-  } else if (mode && mode->text != "valid") {
-    return c.e.fail(DiagnosticId::wrong_arguments, c.spans[3], fmt::format("padding is \"same\", \"valid\" or numbers, not \"{}\"", mode->text));
-  } else if (!mode && c.given(3)) {
-    auto both = list(3, 0, "the padding");
-    if (!both) return Poison{};
-    low = high = *both;
-  }
-  ir::Attrs attrs = {{Attr::axes, axes}, {Attr::size, *size}, {Attr::stride, *stride}, {Attr::dilation, *dilation}, {Attr::low, low}, {Attr::high, high}, {Attr::value, *value}};
-  std::vector<ir::Type> types = {t};
-  auto inferred = ir::infer_type(Op::windows, types, attrs);
-  if (auto* why = std::get_if<std::string>(&inferred)) return c.e.fail(DiagnosticId::shape_mismatch, c.at, *why);
-  return c.e.tensor(c.e.builder().make(Op::windows, {v}, attrs));
-}
-
 Value iota(BuiltinCall& c) {
   auto shape = c.e.fix_shape(c[0], c.spans[0], "a length");
   if (!shape) return Poison{};
@@ -237,7 +191,7 @@ Value length(BuiltinCall& c) {
 constexpr Builtin table[] = {
   {"reshape", "x shape", reshape}, {"transpose", "x axes?", transpose}, {"broadcast", "x shape", broadcast},
   {"fill", "value shape", fill}, {"concat", "list axis?", concat}, {"stack", "list axis?", stack}, {"pad", "x low high value?", pad}, {"reverse", "x axes", reverse},
-  {"windows", "x size stride? padding? dilation? value?", windows}, {"iota", "n axis?", iota},
+  {"iota", "n axis?", iota},
   {"shape", "x", shape_of}, {"rank", "x", rank_of}, {"len", "x", length},
 };
 }  // namespace

@@ -82,7 +82,11 @@ Value Elaborator::run_block(const ast::Block& block, Env& outer) { return run_st
 
 Value Elaborator::run_statements(const ast::Block& block, Env& env) {
   Value last = Nothing{};
-  for (const auto& statement : block.statements) last = run_statement(*statement, env);
+  for (const auto& statement : block.statements) {
+    last = run_statement(*statement, env);
+    // After an `if bad { error(...) }` the rest would only say it again, in other words.
+    if (last.is<Poison>() && std::holds_alternative<ast::Evaluate>(statement->node)) break;
+  }
   return last;
 }
 

@@ -227,6 +227,21 @@ std::string_view sign_of(Op op) {
 }
 }  // namespace
 
+namespace {
+// Two lists of dimensions are equal or not as wholes; anything else is none of both.
+std::optional<bool> same_lists(Elaborator& e, const Value& left, const Value& right, const Span& left_span, const Span& right_span) {
+  auto* a = left.get<List>();
+  auto* b = right.get<List>();
+  auto known = [](const List* list) {
+    return list && std::all_of(list->items->begin(), list->items->end(), [](const Value& v) { auto* n = v.get<Number>(); return n && n->known; });
+  };
+  if (!known(a) || !known(b)) return std::nullopt;
+  bool same = a->items->size() == b->items->size();
+  for (size_t i = 0; same && i < a->items->size(); ++i) same = e.fix((*a->items)[i], left_span, "an element") == e.fix((*b->items)[i], right_span, "an element");
+  return same;
+}
+}  // namespace
+
 Value Elaborator::map_op(Op op, const Value& left, const Value& right, const Span& sign, const Span& left_span, const Span& right_span) {
   if (left.is<Poison>() || right.is<Poison>()) return Poison{};
   if (left.is<Set>() || right.is<Set>())
@@ -245,6 +260,7 @@ Value Elaborator::map_op(Op op, const Value& left, const Value& right, const Spa
     auto* b = right.get<Text>();
     if (a && b) return Flag{(a->text == b->text) == (op == Op::eq), nullptr, true};
     if (left.is<Text>() || right.is<Text>()) return Flag{op == Op::ne, nullptr, true};
+    if (auto same = same_lists(*this, left, right, left_span, right_span)) return Flag{*same == (op == Op::eq), nullptr, true};
   }
   for (auto [value, span] : {std::pair(&left, &left_span), std::pair(&right, &right_span)})
     if (!is_tensor_like(*value) && !is_scalar(*value))
