@@ -13,6 +13,8 @@ class Module;
 
 namespace gradc::codegen {
 struct ContractChoice;
+class Frame;
+class IndexSpace;
 
 /// Adds the kernel's native function (gradc_kernel of runtime/image.h) to a module. A choice is for contracts, which take the model's without one.
 llvm::Function* emit_kernel(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&, const ContractChoice* = nullptr);
@@ -27,6 +29,8 @@ llvm::Function* emit_map(const ir::Kernel&, const std::string& symbol, llvm::Mod
 llvm::Function* emit_row(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
 llvm::Function* emit_column(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
 llvm::Function* emit_pairs(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
+/// The body of emit_map for kernels with a tile.
+void emit_tiles(Frame&, IndexSpace&);
 int64_t row_scratch_bytes(const ir::Kernel&, const Target&);
 
 }  // namespace gradc::codegen

@@ -87,7 +87,8 @@ void emit_flat(Frame& frame, IndexSpace& space) {
 llvm::Function* emit_map(const ir::Kernel& kernel, const std::string& symbol, llvm::Module& module, const Target& target) {
   Frame frame(kernel, symbol, module, target);
   IndexSpace space;
-  if (kernel.outer == 0) emit_flat(frame, space);
+  if (!kernel.tile.empty()) emit_tiles(frame, space);
+  else if (kernel.outer == 0) emit_flat(frame, space);
   else emit_units(frame, space);
   return frame.finish();
 }

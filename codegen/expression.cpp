@@ -7,6 +7,7 @@
 
 #include "codegen/vector_math.h"
 #include "ir/check.h"
+#include "ir/infer.h"
 
 namespace gradc::codegen {
 namespace {
@@ -77,6 +78,7 @@ LlvmValue Expression::emit(ir::Value v, const IndexVector& at) {
 LlvmValue Expression::emit_new(ir::Value v, const IndexVector& at) {
   const ir::Node& node = frame.kernel.body[v];
   if (ir::is_view(node.op)) return emit_view(node, at);
+  if (std::optional<size_t> literal = ir::small_transform(frame.kernel.body, node)) return emit_transform(node, *literal, at);
   if (ir::is_reduce(node.op)) return emit_reduce(node, at);
   if (LlvmValue fused = emit_fused(node, at)) return fused;
   if (ir::is_map(node.op)) {
@@ -147,6 +149,11 @@ LlvmValue Expression::emit_guarded(const Access& from, ir::Value operand, LlvmVa
   return b.CreateSelect(holds, value, outside);
 }
 
+void Expression::set_guards(std::vector<Guard> guards) {
+  std::sort(guards.begin(), guards.end());
+  guards_ = std::move(guards);
+}
+
 LlvmValue Expression::condition(const Guard& guard) {
   // 0 <= place < extent in one unsigned comparison.
   if (!varies(guard.place)) return b.CreateICmpULT(number(guard.place), b.getInt64(guard.extent));
@@ -177,6 +184,15 @@ LlvmValue Expression::emit_reduce(const ir::Node& node, const IndexVector& at) {
   ir::Shape extents;
   for (int64_t axis : axes) extents.push_back(operand.shape[axis]);
   int64_t count = ir::shape_size(extents);
+  const LlvmValue zero = constant(operand.element, 0, b.getContext());
+  // Of the windows that might add to an element of a fold few remain where its index is known modulo the stride.
+  std::vector<Access> added;
+  if (node.op == Op::fold && count <= straight_limit) {
+    auto never = [&](const Guard& guard) { return space.range(guard.place).high < 0 || space.range(guard.place).low >= guard.extent; };
+    for (int64_t i = 0; i < count; ++i)
+      if (Access from = fold_access(node, at, space.split(Index(i), extents), space); std::none_of(from.guards.begin(), from.guards.end(), never)) added.push_back(std::move(from));
+    if (added.size() == 1) return emit_guarded(added[0], node.operands[0], zero);
+  }
   int width = std::any_of(at.begin(), at.end(), [&](const Index& i) { return varies(i); }) ? lanes : 1;
   Reduction reduction(node, operand.element, width, b, frame.target);
   std::vector<LlvmValue> state(reduction.width());
@@ -185,7 +201,7 @@ LlvmValue Expression::emit_reduce(const ir::Node& node, const IndexVector& at) {
     IndexVector offset = space.split(position, extents);
     LlvmValue place = b.CreateTrunc(number(position), b.getInt32Ty());
     if (node.op == Op::fold) {
-      reduction.take(state, emit_guarded(fold_access(node, at, offset, space), node.operands[0], constant(operand.element, 0, b.getContext())), place, nullptr);
+      reduction.take(state, emit_guarded(fold_access(node, at, offset, space), node.operands[0], zero), place, nullptr);
     } else {
       IndexVector from;
       for (size_t axis = 0, kept = 0, reduced = 0; axis < operand.shape.size(); ++axis)
@@ -193,7 +209,9 @@ LlvmValue Expression::emit_reduce(const ir::Node& node, const IndexVector& at) {
       take(reduction, state, node.operands[0], from, place, nullptr);
     }
   };
-  if (count <= straight_limit) {
+  if (!added.empty()) {
+    for (const Access& from : added) reduction.take(state, emit_guarded(from, node.operands[0], zero), nullptr, nullptr);
+  } else if (count <= straight_limit) {
     for (int64_t i = 0; i < count; ++i) take_position(Index(i));
   } else {
     Index position = space.variable(count);
@@ -208,7 +226,59 @@ LlvmValue Expression::emit_reduce(const ir::Node& node, const IndexVector& at) {
   return reduction.result(state, count);
 }
 
-// ---- literals
+// ---- small transforms and literals
+
+// A sum with constant factors: those that are 0 are left out, 1 and -1 multiply nothing.
+LlvmValue Expression::emit_transform(const ir::Node& node, size_t literal, const IndexVector& at) {
+  ir::ContractSpec spec = std::get<ir::ContractSpec>(ir::ContractSpec::parse(node.attrs.text(Attr::spec)));
+  const ir::Node& matrix = frame.kernel.body[node.operands[literal]];
+  const std::string &known = literal == 0 ? spec.a : spec.b, &rest = literal == 0 ? spec.b : spec.a;
+  ir::Shape extents;
+  std::string reduced;
+  for (size_t i = 0; i < known.size(); ++i)
+    if (spec.result.find(known[i]) == spec.result.npos) reduced += known[i], extents.push_back(matrix.type.shape[i]);
+  const int64_t count = ir::shape_size(extents);
+  LlvmValue sum = nullptr;
+  for (int64_t k = 0; k < count; ++k) {
+    IndexVector place = space.split(Index(k), extents);
+    auto index_of = [&](const std::string& letters) {
+      IndexVector index;
+      for (char c : letters) index.push_back(reduced.find(c) != reduced.npos ? place[reduced.find(c)] : at[spec.result.find(c)]);
+      return index;
+    };
+    Index element = space.linear(index_of(known), matrix.type.shape);
+    LlvmValue factor = nullptr;
+    if (element.is_constant()) {
+      double value = matrix.attrs.dense(Attr::data)[element.constant];
+      if (value == 0) continue;
+      if (value == 1 || value == -1) {
+        LlvmValue x = emit(node.operands[1 - literal], index_of(rest));
+        if (!sum) sum = value == 1 ? x : b.CreateFNeg(x);
+        else std::tie(sum, x) = in_step(sum, x), sum = value == 1 ? b.CreateFAdd(sum, x) : b.CreateFSub(sum, x);
+        continue;
+      }
+      factor = constant(node.type.element, value, b.getContext());
+    } else {
+      factor = emit(node.operands[literal], index_of(known));
+    }
+    LlvmValue x = emit(node.operands[1 - literal], index_of(rest));
+    std::tie(x, factor) = in_step(x, factor);
+    if (!sum) {
+      sum = b.CreateFMul(x, factor);
+    } else {
+      std::tie(sum, x) = in_step(sum, x);
+      std::tie(sum, factor) = in_step(sum, factor);
+      sum = multiply_add(b, frame.target, x, factor, sum);
+    }
+  }
+  return sum ? sum : constant(node.type.element, 0, b.getContext());
+}
+
+// Both scalars or both vectors.
+std::pair<LlvmValue, LlvmValue> Expression::in_step(LlvmValue x, LlvmValue y) {
+  if (!x->getType()->isVectorTy() && !y->getType()->isVectorTy()) return {x, y};
+  return {splat(b, x, lanes), splat(b, y, lanes)};
+}
 
 LlvmValue Expression::emit_literal(const ir::Node& node, const IndexVector& at) {
   const ir::Dense& data = node.attrs.dense(Attr::data);

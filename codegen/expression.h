@@ -32,6 +32,9 @@ class Expression {
   /// Lanes that exist (a vector of bools), or null for all: lanes outside are not loaded and not stored.
   void set_mask(LlvmValue mask) { mask_ = mask; }
   LlvmValue mask() const { return mask_; }
+  /// What is emitted from now on matters only where these hold: elsewhere nothing outside a tensor is loaded.
+  void set_guards(std::vector<Guard>);
+  LlvmValue all_of(const std::vector<Guard>&);
   /// The mask of the first `count` lanes; null if that is all.
   LlvmValue first_lanes(int64_t count);
 
@@ -82,8 +85,9 @@ class Expression {
   LlvmValue emit_reduce(const ir::Node&, const IndexVector& at);
   LlvmValue emit_literal(const ir::Node&, const IndexVector& at);
   LlvmValue emit_random(const ir::Node&, const IndexVector& at);
+  LlvmValue emit_transform(const ir::Node&, size_t literal, const IndexVector& at);
+  std::pair<LlvmValue, LlvmValue> in_step(LlvmValue, LlvmValue);
   LlvmValue condition(const Guard&);
-  LlvmValue all_of(const std::vector<Guard>&);
   LlvmValue atom_number(Atom);
   LlvmValue atom_lanes(Atom);
   LlvmValue address(const Buffer&, const Index& position);

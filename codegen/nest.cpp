@@ -5,6 +5,7 @@
 #include <set>
 
 #include "ir/check.h"
+#include "ir/infer.h"
 
 namespace gradc::codegen {
 namespace {
@@ -27,6 +28,16 @@ class Survey {
       IndexVector offset;
       for (int64_t size : node.attrs.integers(ir::Attr::size)) offset.push_back(space_.variable(size));
       return visit(node.operands[0], fold_access(node, at, offset, space_).at);
+    }
+    if (std::optional<size_t> literal = ir::small_transform(body_, node)) {
+      ir::ContractSpec spec = std::get<ir::ContractSpec>(ir::ContractSpec::parse(node.attrs.text(ir::Attr::spec)));
+      const std::string& rest = *literal == 0 ? spec.b : spec.a;
+      IndexVector from;
+      for (size_t i = 0; i < rest.size(); ++i) {
+        size_t k = spec.result.find(rest[i]);
+        from.push_back(k == spec.result.npos ? space_.variable(body_.type(node.operands[1 - *literal]).shape[i]) : at[k]);
+      }
+      return visit(node.operands[1 - *literal], from);
     }
     if (ir::is_reduce(node.op)) {
       std::vector<int64_t> axes;

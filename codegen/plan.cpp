@@ -23,6 +23,7 @@
 
 #include "codegen/contract_plan.h"
 #include "codegen/memory_plan.h"
+#include "codegen/unit_rows.h"
 #include "ir/check.h"
 #include "ir/infer.h"
 
@@ -38,83 +39,6 @@ std::unique_ptr<program::TensorTypeT> schema_type(const Type& type, const Layout
   t->shape = type.shape;
   for (const LayoutDigit& digit : layout.digits) t->layout.push_back({digit.axis, digit.divisor, digit.extent});
   return t;
-}
-
-// ---- which axis 0 is the unit: does a kernel that computes unit u read an input at row u alone?
-
-// For each node of the body: whether it is evaluated only where its first axis is the unit.
-std::vector<bool> rows_follow_units(const Kernel& kernel) {
-  const Function& body = kernel.body;
-  std::vector<bool> seen(body.size()), follows(body.size());
-  auto reach = [&](Value v, bool yes) {
-    follows[v.id] = seen[v.id] ? follows[v.id] && yes : yes;
-    seen[v.id] = true;
-  };
-  for (const Result& r : body.results) reach(r.value, kernel.form != Form::column && kernel.outer == 1);
-  for (size_t i = body.size(); i-- > 0;) {
-    const Node& node = body.nodes[i];
-    if (!seen[i]) continue;
-    for (size_t k = 0; k < node.operands.size(); ++k) {
-      Value operand = node.operands[k];
-      const Shape& from = body.type(operand).shape;
-      bool same_extent = !from.empty() && !node.type.shape.empty() && from[0] == node.type.shape[0];
-      bool yes = false;
-      if (is_map(node.op)) yes = true;
-      else if (is_reduce(node.op)) yes = node.op != Op::fold && same_extent && kernel.form == Form::row;
-      else if (node.op == Op::contract) {
-        ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
-        const std::string& indices = k == 0 ? spec.a : spec.b;
-        yes = !indices.empty() && !spec.result.empty() && indices[0] == spec.result[0];
-      } else if (node.op == Op::transpose) yes = node.attrs.integers(Attr::axes)[0] == 0;
-      else if (node.op == Op::broadcast) yes = !from.empty() && node.attrs.integers(Attr::axes)[0] == 0;
-      else if (node.op == Op::reshape) yes = same_extent;
-      else if (node.op == Op::slice || node.op == Op::pad) yes = same_extent;
-      else if (node.op == Op::reverse || node.op == Op::windows) yes = node.attrs.integers(Attr::axes)[0] != 0;
-      reach(operand, follows[i] && yes);
-    }
-  }
-  for (size_t i = 0; i < follows.size(); ++i) follows[i] = follows[i] && seen[i];
-  return follows;
-}
-
-Value body_input(const Function& body, size_t index) { return body.input(fmt::format("a{}", index)); }
-
-// Whether units are rows of what it computes.
-bool by_rows(const Kernel& kernel) { return kernel.form != Form::column && kernel.outer == 1 && kernel.lane_block == 0; }
-
-// Whether the kernel reads argument `index` only at the element that it is about to write to a result of the same shape.
-bool reads_in_place(const Kernel& kernel, size_t index) {
-  const Function& body = kernel.body;
-  Value in = body_input(body, index);
-  if (kernel.form == Form::contract) {
-    // Not through the hero.
-    std::vector<bool> under(body.size());
-    under[kernel.hero.id] = true;
-    for (size_t i = kernel.hero.id + 1; i-- > 0;)
-      if (under[i])
-        for (Value operand : body.nodes[i].operands) under[operand.id] = true;
-    if (under[in.id]) return false;
-  }
-  if (kernel.form == Form::row || kernel.form == Form::column) {
-    // Reductions read ahead of what is written.
-    std::vector<bool> under(body.size());
-    for (size_t i = body.size(); i-- > 0;) {
-      if (is_reduce(body.nodes[i].op)) under[i] = true;
-      if (under[i])
-        for (Value operand : body.nodes[i].operands) under[operand.id] = true;
-    }
-    if (under[in.id]) return false;
-  }
-  // Maps alone between the input and the results.
-  std::vector<bool> from(body.size());
-  from[in.id] = true;
-  for (size_t i = in.id + 1; i < body.size(); ++i)
-    for (Value operand : body.nodes[i].operands)
-      if (from[operand.id]) {
-        if (!is_map(body.nodes[i].op)) return false;
-        from[i] = true;
-      }
-  return true;
 }
 
 struct Planner {
@@ -294,19 +218,32 @@ struct Planner {
     const Kernel &reader = calls[c].kernel, &writer = calls[before].kernel;
     if (reader.form == Form::column) return "sums over all of its rows";
     if (reader.units != writer.units) return fmt::format("is shared out in {} unit{}, not in {}", reader.units, reader.units == 1 ? "" : "s", writer.units);
-    if (reader.outer != 1 || writer.outer != 1 || writer.form == Form::column) return "is shared out otherwise than by its rows";
-    for (Value v : calls[c].arguments)
-      if (producer[v.id] == before && !reads_by_rows(c, v)) return "reads all of its rows";
+    if (!by_units(reader) || !by_units(writer)) return "is shared out otherwise than by its rows";
+    for (Value v : calls[c].arguments) {
+      if (producer[v.id] != before) continue;
+      if (!written_by_rows(before, v)) return "is shared out otherwise than by its rows";
+      if (!reads_by_rows(c, v)) return "reads all of its rows";
+    }
     return "";
   }
   // Whether a call reads a value at the rows alone that it computes.
   bool reads_by_rows(int c, Value v) const {
     const KernelCall& call = calls[c];
-    if (!by_rows(call.kernel) || f.type(v).rank() == 0 || f.type(v).shape[0] != call.kernel.units) return false;
-    std::vector<bool> follows = rows_follow_units(call.kernel);
-    for (size_t a = 0; a < call.arguments.size(); ++a)
-      if (call.arguments[a] == v && !follows[body_input(call.kernel.body, a).id]) return false;
+    for (size_t a = 0; a < call.arguments.size(); ++a) {
+      if (call.arguments[a] != v) continue;
+      int rows = argument_rows(call.kernel, a);
+      if (rows == 0 || rows_size(v, rows) != call.kernel.units) return false;
+    }
     return true;
+  }
+  bool written_by_rows(int c, Value v) const {
+    const KernelCall& call = calls[c];
+    size_t r = std::find(call.results.begin(), call.results.end(), v) - call.results.begin();
+    return r < call.results.size() && result_rows(call.kernel, r) > 0;
+  }
+  int64_t rows_size(Value v, int rows) const {
+    const Shape& shape = f.type(v).shape;
+    return shape_size(Shape(shape.begin(), shape.begin() + rows));
   }
   void assign_phases() {
     phase.assign(calls.size(), -1);
@@ -389,13 +326,13 @@ struct Planner {
     for (int c : readers) life.last = std::max(life.last, phase[c]);
     if (kept) life.last = last_phase();
     life.row_bytes = row_bytes(v);
-    if (writer >= 0 && by_rows(calls[writer].kernel) && f.type(v).shape[0] == calls[writer].kernel.units) life.written = {strand[writer], position[writer]};
+    if (writer >= 0 && written_by_rows(writer, v) && f.type(v).shape[0] == calls[writer].kernel.units) life.written = {strand[writer], position[writer]};
     if (kept || life.row_bytes == 0) return life;
     if (life.first == life.last) life.read = life.written;   // should nobody read it
     bool any = life.first == life.last;
     for (int c : readers) {
       if (phase[c] != life.last) continue;
-      if ((any && life.read.strand != strand[c]) || !reads_by_rows(c, v)) {
+      if ((any && life.read.strand != strand[c]) || f.type(v).shape[0] != calls[c].kernel.units || !reads_by_rows(c, v)) {
         life.read = {};
         break;
       }

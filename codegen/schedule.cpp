@@ -19,6 +19,7 @@ std::string units_text(const Kernel& kernel) {
       if (kernel.lane_block > 0) return fmt::format("{} units of {} columns", kernel.units, kernel.lane_block);
       break;
     case Form::map:
+      if (!kernel.tile.empty()) return fmt::format("{} units, one a tile", kernel.units);
       if (kernel.outer == 0) return fmt::format("{} units of {} elements", kernel.units, Kernel::flat_block);
       break;
     case Form::row:
@@ -55,7 +56,7 @@ std::string schedule(const Kernel& kernel, const Target& target, const ContractC
     case Form::row: how = "row by row, lanes along a row"; break;
     case Form::column: how = "columns in registers, row by row"; break;
     case Form::pairs: how = fmt::format("rounded to {}", to_string(kernel.result_layout(0), kernel.domain)); break;
-    case Form::map: how = kernel.domain.empty() ? "scalars" : "lanes along the last axis"; break;
+    case Form::map: how = kernel.domain.empty() ? "scalars" : kernel.tile.empty() ? "lanes along the last axis" : fmt::format("tiles of {}, lanes along the last axis", fmt::join(kernel.tile, "x")); break;
   }
   return how + "; " + units_text(kernel);
 }

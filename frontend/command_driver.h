@@ -15,6 +15,7 @@ namespace gradc::command {
 struct DriverFlags {
   std::vector<std::string> set, optimizers;
   std::string target = "native", precision, memory_limit;
+  passes::Winograd winograd = passes::Winograd::automatic;
   bool verify = false, tune = false;
 };
 

@@ -105,7 +105,7 @@ struct Driver::State {
       reached = Stage::gradient;
     }
     if (reached < Stage::optimized && stage >= Stage::optimized) {
-      timed("optimize", [&] { optimized = lower_to_optimized(gradient, options.verify); });
+      timed("optimize", [&] { optimized = lower_to_optimized(gradient, options.winograd, options.verify); });
       check(optimized, "optimize");
       reached = Stage::optimized;
     }

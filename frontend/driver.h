@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ir/diagnostics.h"
+#include "passes/winograd.h"
 
 namespace gradc::ir {
 struct Module;
@@ -25,6 +26,7 @@ struct DriverOptions {
   std::vector<std::string> optimizers;     // further optimizers to choose from at start ("sgd(lr = 0.1)"), beside the file's own
   std::string target = "native";           // or a name of codegen::named_target
   std::string precision;                   // "f32", "bf16", "bf16x3"; "": what the file says
+  passes::Winograd winograd = passes::Winograd::automatic;
   std::string memory_limit;                // of what the program holds, "64MB"; "": none
   bool verify = false;                     // the verifier after each pass
   std::string cache;                       // folder of code compiled before; "": none

@@ -27,6 +27,7 @@ std::string hero_text(const Kernel& kernel) {
     return fmt::format("contract {}", fmt::join(extents, "x"));
   }
   std::string text = fmt::format("{} {}", form_name(kernel.form), fmt::join(kernel.domain, "x"));
+  if (!kernel.tile.empty()) text += fmt::format(" in tiles of {}", fmt::join(kernel.tile, "x"));
   std::string reductions;
   for (const Node& node : kernel.body.nodes)
     if (is_reduce(node.op)) reductions += fmt::format("{}{}", reductions.empty() ? "" : ", ", info(node.op).name);
@@ -56,6 +57,14 @@ std::string layouts_text(const Kernel& kernel) {
 const Layout& Kernel::argument_layout(size_t i) const { return layout_in(argument_layouts, i); }
 const Layout& Kernel::result_layout(size_t i) const { return layout_in(result_layouts, i); }
 
+std::optional<size_t> small_transform(const Function& f, const Node& node) {
+  constexpr int64_t most = 64;
+  if (node.op != Op::contract || contract_precision(node.attrs) != Precision::f32) return std::nullopt;
+  for (size_t i : {1, 0})
+    if (const Node& operand = f[node.operands[i]]; operand.op == Op::literal && operand.type.size() <= most) return i;
+  return std::nullopt;
+}
+
 size_t argument_number(const Node& input) {
   const std::string& name = input.attrs.text(Attr::name);
   size_t number = 0;
@@ -76,7 +85,7 @@ std::string describe(const Kernel& kernel) {
 
 std::string key(const Kernel& kernel) {
   std::string text = fmt::format("# {} domain {} outer {} units {}{} hero {} in_place [{}]{}\n", form_name(kernel.form), to_string(kernel.domain), kernel.outer, kernel.units,
-                                 kernel.lane_block ? fmt::format(" of {} columns", kernel.lane_block) : "",
+                                 kernel.lane_block ? fmt::format(" of {} columns", kernel.lane_block) : kernel.tile.empty() ? "" : fmt::format(" of tiles {}", to_string(kernel.tile)),
                                  kernel.hero.valid() ? static_cast<int>(kernel.hero.id) : -1, fmt::join(kernel.in_place, ", "), layouts_text(kernel));
   return text + print(kernel.body, {.locations = false});
 }

@@ -4,6 +4,7 @@
 // kernel prints, parses, verifies and evaluates like any graph, and two kernels with the same body and schedule are one.
 // How its buffers lie in memory is beside the body: each argument and result has a layout, row-major unless said otherwise.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,8 @@ namespace gradc::ir {
 
 /// How a body becomes loops.
 enum class Form : uint8_t {
-  // map: every result has the shape `domain` (a reshape of the domain at most). Vector lanes along the last axis.
+  // map: every result has the shape `domain` (a reshape of the domain at most). Vector lanes along the last axis. With `tile`, so many neighbours at once:
+  // what they read together is loaded once, and sums with constant factors know theirs (contracts with a small literal, `small_transform`).
   map,
   // row: `domain` = outer axes, then inner axes. Reductions are over all inner axes; results have the shape of the outer axes
   // (row values, perhaps with axes of extent 1 or a reshape between) or of the whole domain. One row after another, in one visit: reductions in
@@ -42,7 +44,9 @@ struct Kernel {
                                 //   `flat_block` elements of the flattened domain, or the rows that start there if an access is not flat
                                 //   contract with lane_block > 0: blocks of that many elements of the result's last axis; outer = 0 then
                                 //   column: blocks of `column_block` columns of the flattened kept axes
+                                //   map with a tile: the leading `outer` axes' tiles, flattened
   int64_t lane_block = 0;       // contract
+  Shape tile = {};              // map: neighbours along each axis of the domain that are computed at once; empty: one of each
   std::vector<int> in_place;    // per result: the input that shares its buffer, or -1. That input is read at the place that is written alone
   // Layouts of buffers a0, a1, ... and r0, r1, ..., in the shapes of the body; row-major from where the lists end.
   std::vector<Layout> argument_layouts, result_layouts;
@@ -63,6 +67,10 @@ struct KernelCall {
   std::vector<Value> waits = {};   // results of other calls that must be complete before this one begins, though it does not read them (`after`)
   std::vector<std::string> cuts = {};   // per argument: if another call computes it, why the two are not one kernel ("reduce_max reduces along a row, ...")
 };
+
+/// A contract with a literal of few elements: a short sum with known factors for each element, computed like a map where it is read. Zero factors are
+/// left out. Says which operand the literal is.
+std::optional<size_t> small_transform(const Function&, const Node&);
 
 /// The number of an input of a body: "a12" is 12.
 size_t argument_number(const Node& input);

@@ -21,6 +21,7 @@
 #include "ir/builder.h"
 #include "ir/check.h"
 #include "passes/fusion_groups.h"
+#include "passes/fusion_tiles.h"
 
 namespace gradc::passes {
 using namespace ir;
@@ -42,6 +43,12 @@ void set_units(Kernel& kernel, const Group& group) {
       break;
     }
     case Form::map: {
+      kernel.tile = choose_tile(kernel);
+      if (!kernel.tile.empty()) {   // a unit: a tile, and everything along the lanes
+        kernel.outer = static_cast<int64_t>(rank) - 1;
+        for (size_t i = 0; i + 1 < rank; ++i) kernel.units *= (kernel.domain[i] + kernel.tile[i] - 1) / kernel.tile[i];
+        break;
+      }
       // Rows as units where they are long enough, so that a chain over the rows of a batch needs no barrier.
       int64_t size = count(0, rank);
       kernel.outer = rank >= 2 && size / kernel.domain[0] >= 64 ? 1 : 0;
@@ -97,7 +104,8 @@ class Outline {
       call_.arguments.push_back(v);
     } else {
       Node copy = node;
-      for (Value& operand : copy.operands) operand = clone(operand);
+      std::optional<size_t> known = small_transform(f_, node);
+      for (size_t i = 0; i < copy.operands.size(); ++i) copy.operands[i] = known == i ? call_.kernel.body.append(f_[node.operands[i]]) : clone(node.operands[i]);
       made = call_.kernel.body.append(std::move(copy));
     }
     done_[v] = made;

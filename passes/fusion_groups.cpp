@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ir/check.h"
+#include "ir/infer.h"
 #include "ir/reduced_axes.h"
 #include "passes/pairs.h"
 
@@ -28,6 +29,7 @@ constexpr std::string_view circle = "also needs what later kernels make of it";
 constexpr std::string_view waits = "waits for other kernels, so that their memory can be used again";
 constexpr std::string_view rows_only = "is for reductions along rows alone, and goes with them";
 constexpr std::string_view other_group = "rides in the kernel of another operand";
+constexpr std::string_view transform = "with constants reads what it sums at other places";
 constexpr std::string_view no_map = "is no map of it";
 }  // namespace because
 
@@ -121,7 +123,7 @@ class Former {
   // Why a node cannot be computed in a group at all; "" if it can.
   std::string_view misfit(const Group& group, const Node& node) const {
     if (fits(group, node)) return "";
-    if (node.op == Op::contract) return because::another_hero;
+    if (node.op == Op::contract) return small_transform(f_, node) ? because::transform : because::another_hero;
     if (is_reduce(node.op)) {
       if (group.form == Form::contract) return row_reduction(node) ? because::sums_columns : because::sums_rows;
       return group.form == Form::map ? because::reduces_map : because::reduces;
@@ -243,10 +245,11 @@ class Former {
     const Node& node = f_[v];
     Group group;
     group.domain = node.type.shape;
-    if (node.op == Op::contract) {
+    if (small_transform(f_, node)) {
+    } else if (node.op == Op::contract) {
       group.form = Form::contract;
       group.hero = v;
-      group.outer = std::max<int64_t>(node.type.rank() - 1, 0);
+      group.outer = product_units(node);
     } else if (std::optional<int64_t> axis = paired(v)) {
       group.form = Form::pairs;
       group.paired = *axis;
@@ -258,6 +261,17 @@ class Former {
       group.outer = group.form == Form::row ? static_cast<int64_t>(group.domain.size()) - reduced : reduced;
     }
     return group;
+  }
+
+  // How many leading indices of a product units count: all but the last one, or those before a batch index that follows others. So a row that is
+  // multiplied by many matrices, one for each place of a Winograd tile, is one unit.
+  int64_t product_units(const Node& node) const {
+    ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
+    auto batch = [&](char c) { return spec.a.find(c) != spec.a.npos && spec.b.find(c) != spec.b.npos; };
+    int64_t most = std::max<int64_t>(node.type.rank() - 1, 0);
+    for (int64_t i = 1; i < most; ++i)
+      if (batch(spec.result[i]) && !batch(spec.result[i - 1])) return i;
+    return most;
   }
 
   // All scalar groups that wait for no tensor become one.

@@ -88,7 +88,9 @@ class Buffers {
       if (is_contract_operand(v, reader)) return because::every_tile;
       if (costly && shape_size(g_.all[reader].domain) > 2 * size) return because::every_element;
     }
-    return costly && g_.readers[v.id].size() > 1 ? because::every_reader : "";
+    // Later groups are decided: one that stores nothing has vanished into its own readers.
+    auto stays = [&](int reader) { return std::any_of(g_.all[reader].nodes.begin(), g_.all[reader].nodes.end(), [&](Value node) { return g_.stored[node.id]; }); };
+    return costly && std::count_if(g_.readers[v.id].begin(), g_.readers[v.id].end(), stays) > 1 ? because::every_reader : "";
   }
 
   // The step of random numbers with their site added: as a value of its own it would have to be waited for.

@@ -9,6 +9,7 @@
 #include "passes/precision.h"
 #include "passes/recompute.h"
 #include "passes/rules.h"
+#include "passes/winograd.h"
 
 namespace gradc::passes {
 namespace {
@@ -39,6 +40,7 @@ void plain(Function& f) {
 }
 void prune(Function& f) { f.prune(); }
 void recompute_half(Function& f) { recompute(f, {2, 1}); }
+void winograd(Function& f) { use_winograd(f); }
 void reuse(Function& f) {
   reuse_extrema(f);
   f.prune();
@@ -58,6 +60,7 @@ constexpr Pass passes[] = {
     {"fold", plain<fold_constants>, "one sweep of constant folding"},
     {"cse", plain<merge_common>, "common subexpressions become one"},
     {"reuse-extrema", reuse, "after all rewriting: it looks for a maximum that is there anyway"},
+    {"winograd", winograd, "3x3 convolutions of stride 1 where that is faster; after optimize, whose rules know convolutions and their gradients"},
     {"prune", prune, "drops what no result needs"},
     {"recompute", recompute_half, "activations of the first half of a step are computed again; last, since cse would merge them. --memory-limit does it in as many parts as it takes"},
     {"to-f64", to_f64, "references and gradient checks in double precision"},
