@@ -12,18 +12,23 @@ void emit_place(Expression& e, const IndexVector& at, const Chunk& chunk) {
   std::vector<Guard> inside;
   for (size_t i = 0; i < at.size(); ++i)
     if (!e.space.range(at[i]).within(kernel.domain[i])) inside.push_back({at[i], kernel.domain[i]});
-  LlvmValue mask = chunk.mask;
-  if (!inside.empty()) {
-    LlvmValue holds = splat(e.b, e.all_of(inside), e.lanes);
-    mask = mask ? e.b.CreateAnd(mask, holds) : holds;
-  }
   e.set_mask(chunk.mask);
   e.set_guards(inside);
   std::vector<LlvmValue> values;   // all before any store: a result may lie in the place of an operand
   for (const ir::Result& result : kernel.body.results) values.push_back(e.emit(result.value, at));
   e.set_guards({});
-  e.set_mask(mask);
-  for (size_t i = 0; i < values.size(); ++i) e.store(e.frame.results[i], at, values[i]);
+  auto store = [&] {
+    for (size_t i = 0; i < values.size(); ++i) e.store(e.frame.results[i], at, values[i]);
+  };
+  if (inside.empty()) {
+    store();
+  } else {
+    LlvmValue times = e.b.CreateZExt(e.all_of(inside), e.b.getInt64Ty());   // a loop that runs once or not at all
+    e.frame.loop(e.frame.number(0), times, 1, [&](LlvmValue) {
+      ScopeGuard scope(e);
+      store();
+    });
+  }
   e.set_mask(nullptr);
 }
 }  // namespace

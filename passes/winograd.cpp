@@ -68,10 +68,11 @@ const Filtering f4{4,
 
 bool has(const std::string& letters, char c) { return letters.find(c) != letters.npos; }
 
-// A contract that is a convolution, or the gradient of one by its kernel, with the letters of its indices by what they are.
+// A contract that is a convolution, or the gradient of one by its kernel, with the letters of its indices by what they are. Indices of extent 1 have none.
 struct Convolution {
   Value windows;            // that node
   Value other;              // kernel, or cotangent
+  size_t first;             // axis of the windows: the first position
   std::string samples, positions, window, channels, filters;   // before the positions; i j; u v; of x; of the other operand alone
   std::string other_letters, result_letters;
   bool of_kernel;           // the gradient by the kernel
@@ -84,23 +85,47 @@ bool none_in(const std::string& letters, const std::string& list) {
   return std::none_of(letters.begin(), letters.end(), [&](char c) { return has(list, c); });
 }
 
+// The windows that an operand is, perhaps without axes of extent 1, and the letters of all its axes: ' ' for those.
+std::optional<std::pair<Value, std::string>> windows_of(const Function& f, Value operand, std::string letters) {
+  const Shape& seen = f.type(operand).shape;
+  if (f[operand].op == Op::reshape) operand = f[operand].operands[0];
+  if (f[operand].op != Op::windows) return std::nullopt;
+  const Shape& shape = f.type(operand).shape;
+  std::string all;
+  size_t k = 0;
+  for (int64_t extent : shape) {
+    bool kept = k < seen.size() && seen[k] == extent && (extent != 1 || seen.size() - k >= shape.size() - all.size());
+    if (!kept && extent != 1) return std::nullopt;
+    all += kept ? letters[k++] : ' ';
+  }
+  if (k != seen.size()) return std::nullopt;
+  return std::pair{operand, all};
+}
+
 std::optional<Convolution> match(const Function& f, const Node& node) {
   if (node.op != Op::contract || node.type.element != ElementType::f32 || contract_precision(node.attrs) != Precision::f32) return std::nullopt;
   ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
   for (int side : {0, 1}) {
-    const Node& view = f[node.operands[side]];
-    if (view.op != Op::windows || view.attrs.number(Attr::value) != 0) continue;
+    auto found = windows_of(f, node.operands[side], side == 0 ? spec.a : spec.b);
+    if (!found) continue;
+    const Node& view = f[found->first];
+    if (view.attrs.number(Attr::value) != 0) continue;
     auto all = [&](Attr attr, int64_t value) {
       const auto& list = view.attrs.integers(attr);
       return list.size() == 2 && list[0] == value && list[1] == value;
     };
     if (!all(Attr::size, 3) || !all(Attr::stride, 1) || !all(Attr::dilation, 1)) continue;
-    const std::string &x = side == 0 ? spec.a : spec.b, &w = side == 0 ? spec.b : spec.a, &y = spec.result;
+    const std::string &x = found->second, &w = side == 0 ? spec.b : spec.a, &y = spec.result;
     size_t first = view.attrs.integers(Attr::axes)[0];
-    Convolution c{node.operands[side], node.operands[1 - side], x.substr(0, first), x.substr(first, 2), x.substr(first + 2, 2), x.substr(first + 4), "", w, y, has(y, x[first + 2])};
+    auto part = [&](size_t from, size_t count) {
+      std::string letters = x.substr(from, count);
+      std::erase(letters, ' ');
+      return letters;
+    };
+    Convolution c{found->first, node.operands[1 - side], first, part(0, first), part(first, 2), part(first + 2, 2), part(first + 4, x.npos), "", w, y, has(y, x[first + 2])};
     for (char letter : y)
       if (!has(x, letter)) c.filters += letter;
-    if (c.samples.empty() || c.channels.empty() || c.filters.empty()) continue;
+    if (c.channels.empty() || c.filters.empty()) continue;
     if (c.of_kernel) {
       bool fits = all_in(c.samples + c.positions, w) && none_in(c.samples + c.positions, y) && none_in(c.window + c.channels, w) && all_in(c.window + c.channels, y);
       if (fits) return c;
@@ -146,7 +171,7 @@ class Rewriter {
   void read(const Convolution& c, const Filtering& by, const Shape& shape) {
     const Shape& seen = from_.type(c.windows).shape;   // [samples, i, j, u, v, channels]
     const Shape& other = from_.type(c.other).shape;
-    size_t first = c.samples.size();
+    size_t first = c.first;
     samples_ = shape_size(Shape(seen.begin(), seen.begin() + static_cast<int64_t>(first)));
     height_ = seen[first], width_ = seen[first + 1];
     channels_ = shape_size(Shape(seen.begin() + static_cast<int64_t>(first) + 4, seen.end()));
@@ -217,7 +242,7 @@ std::optional<Filtering> choose(const Function& f, const Convolution& c, Winogra
   if (how == Winograd::tile2) return f2;
   if (how == Winograd::tile4) return f4;
   const Shape& seen = f.type(c.windows).shape;
-  const size_t first = c.samples.size();
+  const size_t first = c.first;
   int64_t channels = shape_size(Shape(seen.begin() + static_cast<int64_t>(first) + 4, seen.end())), filters = 1;
   for (char letter : c.filters) filters *= f.type(c.other).shape[c.other_letters.find(letter)];
   constexpr int64_t lanes = 16, fewest = 8;   // channels below which neither transforms nor products fill registers
