@@ -27,6 +27,7 @@ void add_check(CLI::App&, int& exit_code);
 void add_opt(CLI::App&, int& exit_code);
 void add_fmt(CLI::App&, int& exit_code);
 void add_explain(CLI::App&, int& exit_code);
+void add_plot(CLI::App&, int& exit_code);
 void add_ops(CLI::App&, int& exit_code);
 
 // ---- what they share (command_io.cpp)

@@ -16,6 +16,7 @@ constexpr void (*subcommands[])(CLI::App&, int& exit_code) = {
     gradc::command::add_check,
     gradc::command::add_opt,
     gradc::command::add_fmt,
+    gradc::command::add_plot,
     gradc::command::add_explain,
     gradc::command::add_ops,
 };

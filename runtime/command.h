@@ -39,6 +39,10 @@ Status command_predict(Model&, const CommandOptions&);
 Status command_info(Model&, const CommandOptions&);
 Status command_bench(Model&, const CommandOptions&);
 Status command_weights(Model&, const CommandOptions&);
+Status command_plot(const CommandOptions&);   // needs no model
+
+/// Logs of train to an SVG picture; out "": named after the first.
+Status plot(const std::vector<std::string>& logs, const std::string& out);
 
 // ---- shared by commands
 

@@ -12,6 +12,7 @@ struct CommandRow {
   const char* name;
   const char* help;
   Command run;
+  Status (*alone)(const CommandOptions&) = nullptr;   // a command that needs no model
 };
 constexpr CommandRow commands[] = {
     {"train", "Trains, and saves a checkpoint (NAME.ckpt here, unless told otherwise)", command_train},
@@ -20,11 +21,17 @@ constexpr CommandRow commands[] = {
     {"info", "Parameters, shapes, memory, kernels, settings", command_info},
     {"bench", "Times training steps and prediction at batch 1", command_bench},
     {"weights", "Writes the weights as a safetensors file", command_weights},
+    {"plot", "Draws what 'train --log' has written, several runs in one picture, as SVG", nullptr, command_plot},
 };
 }  // namespace
 
 static void add_options(CLI::App& app, std::string_view command, CommandOptions& o) {
-  bool train = command == "train", eval = command == "eval", predict = command == "predict", bench = command == "bench", weights = command == "weights";
+  bool train = command == "train", eval = command == "eval", predict = command == "predict", bench = command == "bench", weights = command == "weights", plot = command == "plot";
+  if (plot) {
+    app.add_option("logs", o.inputs, "Files that 'train --log' has written")->required();
+    app.add_option("-o,--out", o.out, "The picture (default: the first log's name, .svg)");
+    return;
+  }
   app.add_option("--threads", o.threads, "Threads, at most one a core (default: as many as pay)")->check(CLI::Range(1, 1024));
   app.add_option("--seed", o.seed, "Seed of first values, shuffling and noise (default: the model file's)");
   app.add_flag("--json", o.json, "Print JSON");
@@ -55,7 +62,7 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
     app.add_option("--index", o.index, "Samples of the data instead of files: I or FIRST:LAST");
     app.add_option("--format", o.format, "text, json or npy")->check(CLI::IsMember({"text", "json", "npy"}));
   }
-  if (predict || weights) app.add_option("--out", o.out, predict ? "Write to this file" : "The safetensors file")->required(weights);
+  if (predict || weights) app.add_option("-o,--out", o.out, predict ? "Write to this file" : "The safetensors file")->required(weights);
   if (bench) {
     app.add_option("--seconds", o.seconds, "How long to measure")->check(CLI::PositiveNumber);
     app.add_option("--only", o.only, "train or predict")->check(CLI::IsMember({"train", "predict"}));
@@ -109,6 +116,10 @@ static int run_command_line(const gradc_image* image, int argc, const char* cons
   }
   for (size_t i = 0; i < std::size(commands); ++i) {
     if (!app.got_subcommand(commands[i].name)) continue;
+    if (commands[i].alone) {
+      if (auto status = commands[i].alone(options[i]); !status) return fail(status.error());
+      return 0;
+    }
     auto model = Model::create(image, threads_that_pay(options[i].threads), options[i].seed ? &*options[i].seed : nullptr);
     if (!model) return fail(model.error());
     if (auto status = commands[i].run(**model, options[i]); !status) return fail(status.error());

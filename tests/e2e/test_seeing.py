@@ -1,8 +1,9 @@
-"""What a program shows of itself: gradients that are watched."""
+"""What a program shows of itself: gradients that are watched, plots of its runs."""
 import math
 import unittest
+import xml.etree.ElementTree as xml
 
-from common import EndToEnd, log_lines
+from common import EndToEnd, GRADC, log_lines
 
 NET = """// A classifier of two kinds of points.
 data points(x: f32[2], label: u8 < 2) {{
@@ -92,6 +93,48 @@ class Seeing(EndToEnd):
 
     def test_what_was_not_compiled_cannot_be_watched(self):
         self.fails(self.build(net(), name="plain"), "train", "--watch", 10, "--no-save", says=["--watch", "`watch gradients`"])
+
+
+    # ---- plots
+
+    def svg(self, name):
+        """The picture's texts, and how many curves it has."""
+        root = xml.parse(self.folder / name).getroot()
+        self.assertTrue(root.tag.endswith("svg"))
+        texts = [e.text for e in root.iter() if e.tag.endswith("text")]
+        curves = [e for e in root.iter() if e.tag.endswith("path") and e.get("stroke-width") == "2"]
+        return texts, curves
+
+    def test_plots_show_what_was_logged(self):
+        program = self.build(net("watch gradients every 3 steps", optimizer="adam(lr = cosine(0.01)) or sgd(lr = 0.1)"), name="plots")
+        for optimizer in ("adam", "sgd"):
+            self.command(program, "train", "--quiet", "--no-save", "--epochs", 8, "--optimizer", optimizer, "--log", f"<{optimizer}>.jsonl")
+        self.assertEqual(self.command(program, "plot", "<adam>.jsonl").out, "<adam>.svg written\n")
+        texts, curves = self.svg("<adam>.svg")
+        for words in ("<adam>", "loss", "accuracy, validation", "learning rate", "norms of gradients", "step"):
+            self.assertIn(words, texts)
+        last = log_lines(self.folder / "<adam>.jsonl")[-1]
+        self.assertIn(f"validation {last['val_loss']:.4g}", texts)
+        self.assertEqual(sum(text.startswith("dense") for text in texts), 2)
+        self.assertEqual(len(curves), 6)   # training and validation loss, accuracy, rate, two layers
+        self.command(GRADC, "plot", "<adam>.jsonl", "<sgd>.jsonl", "-o", "both.svg")
+        texts, curves = self.svg("both.svg")
+        self.assertEqual(len(curves), 12)
+        for words in ("<adam>", "<sgd>", "norms of gradients, <sgd>"):
+            self.assertIn(words, texts)
+
+    def test_what_cannot_be_plotted(self):
+        program = self.build(net(), name="plain")
+        (self.folder / "text.jsonl").write_text('{"step": 1, "epoch": 1, "loss": 2}\nepoch 1: loss 2\n')
+        (self.folder / "empty.jsonl").write_text("")
+        (self.folder / "good.jsonl").write_text('{"step": 1, "epoch": 1, "loss": 2}\n')
+        self.fails(program, "plot", "nowhere.jsonl", says="nowhere.jsonl")
+        self.fails(program, "plot", "text.jsonl", says=["text.jsonl", "line 2"])
+        self.fails(GRADC, "plot", "good.jsonl", "empty.jsonl", says=["empty.jsonl", "no steps"])
+        self.fails(program, "plot", "good.jsonl", "-o", "good.png", says="good.png")
+        self.fails(program, "plot", "good.jsonl", "-o", "no/such/folder.svg", says="no/such/folder.svg")
+        self.fails(program, "plot", says="logs", code=2)
+        self.command(program, "plot", "good.jsonl")   # one step alone
 
 
 def tensors(path):
