@@ -33,13 +33,18 @@ ContractEmitter::ContractEmitter(const ContractPlan& plan, const std::string& sy
 
 llvm::Function* ContractEmitter::run() {
   index_.assign(plan_.axes.size(), nullptr);
+  if (plan_.lines_of_a) run_lines();
+  else units(frame_.begin, frame_.end);
+  return frame_.finish();
+}
 
+void ContractEmitter::units(LlvmValue begin, LlvmValue end) {
   // The last outer axis may be the one that tiles run along; units then begin and end within it.
   int64_t bounded = plan_.dynamic_rows ? plan_.rows : plan_.dynamic_lanes ? plan_.lanes : 1;
   bool dynamic = plan_.dynamic_rows || plan_.dynamic_lanes;
   int64_t outside = plan_.kernel.units / std::max<int64_t>(bounded, 1);
   auto visit = [&](LlvmValue place) {
-    LlvmValue rest = place;
+    LlvmValue rest = place_ = place;
     for (size_t i = plan_.axes.size(); i-- > 0;) {
       const ContractAxis& axis = plan_.axes[i];
       if (!axis.outer || axis.role != AxisRole::loop) continue;
@@ -52,27 +57,26 @@ llvm::Function* ContractEmitter::run() {
       LlvmValue start = times(place, bounded);
       auto& first = plan_.dynamic_rows ? row_first_ : lane_first_;
       auto& last = plan_.dynamic_rows ? row_last_ : lane_last_;
-      first = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, b_.CreateSub(frame_.begin, start), number(0));
-      last = minimum(b_.CreateSub(frame_.end, start), number(bounded));
+      first = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, b_.CreateSub(begin, start), number(0));
+      last = minimum(b_.CreateSub(end, start), number(bounded));
     }
     inner_loops(0);
   };
   if (plan_.kernel.lane_block > 0) {   // blocks of columns
     row_first_ = number(0), row_last_ = number(plan_.rows);
-    lane_first_ = times(frame_.begin, plan_.kernel.lane_block);
-    lane_last_ = minimum(times(frame_.end, plan_.kernel.lane_block), number(plan_.lanes));
+    lane_first_ = times(begin, plan_.kernel.lane_block);
+    lane_last_ = minimum(times(end, plan_.kernel.lane_block), number(plan_.lanes));
     inner_loops(0);
   } else if (dynamic && outside <= 1) {
     visit(number(0));
   } else {
-    llvm::Value *first = frame_.begin, *last = frame_.end;
+    llvm::Value *first = begin, *last = end;
     if (dynamic) {
-      first = b_.CreateUDiv(frame_.begin, number(bounded));
-      last = b_.CreateUDiv(add(frame_.end, number(bounded - 1)), number(bounded));
+      first = b_.CreateUDiv(begin, number(bounded));
+      last = b_.CreateUDiv(add(end, number(bounded - 1)), number(bounded));
     }
     loop(first, last, 1, visit);
   }
-  return frame_.finish();
 }
 
 void ContractEmitter::inner_loops(size_t axis) {
@@ -88,6 +92,7 @@ void ContractEmitter::inner_loops(size_t axis) {
 }
 
 void ContractEmitter::block() {
+  if (plan_.lines_of_a) return line_block();
   if (plan_.form == ContractForm::dot) {
     row_tiles(row_first_, row_last_, [&](int height, LlvmValue row) { dot_tile(height, row); });
     return;

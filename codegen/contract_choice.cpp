@@ -203,6 +203,27 @@ void choose_dot(ContractPlan& plan) {
   plan.row_block = plan.heights[0];
 }
 
+constexpr int64_t copied_bytes = 24 << 10, waiting_bytes = 160 << 10;   // of lines and of sums: both stay near
+
+void choose_lines(ContractPlan& plan, const Target& target) {
+  const int64_t bytes = element_bytes(plan.element);
+  ContractLines& lines = *plan.lines_of_a;
+  Room room{{}, (plan.lanes + plan.width - 1) / plan.width, target.registers - 1 - (target.fma ? 0 : 1), 1, 1};
+  const int64_t call = plan.dynamic_rows ? std::min(plan.rows, grain(plan.kernel.units)) : plan.rows;
+  room.calls = {{call, plan.rows / call}};
+  if (plan.rows % call) room.calls.push_back({plan.rows % call, 1});
+  use(plan, rank_tiles(room, target).front());
+  plan.depth_block = plan.depth, plan.row_block = plan.rows;
+  const int64_t count = lines.digits[lines.line].extent;
+  lines.at_once = count;
+  if (lines.bordered) {
+    lines.line_stride = up(lines.line_stride, 16);
+    if (lines.line_stride * bytes % 1024 == 0) lines.line_stride += 16;
+    if (lines.line > 0) lines.at_once = std::clamp<int64_t>(copied_bytes / (lines.line_stride * bytes), 1, count);
+  }
+  if (lines.line > 0) lines.waiting_units = std::clamp<int64_t>(waiting_bytes / (up(plan.lanes, plan.width) * bytes) / 16 * 16, 16, plan.kernel.units);
+}
+
 // Where in scratch everything lies that tiles do not keep in registers.
 void lay_out_scratch(ContractPlan& plan) {
   const int64_t bytes = element_bytes(plan.element);
@@ -216,6 +237,13 @@ void lay_out_scratch(ContractPlan& plan) {
     plan.scratch = up(plan.scratch + size, 64);
     return at;
   };
+  if (plan.lines_of_a) {
+    ContractLines& lines = *plan.lines_of_a;
+    if (lines.bordered) lines.lines_offset = take(lines.at_once * lines.line_stride * bytes);
+    if (lines.waiting_units > 0) lines.sums_offset = take(lines.waiting_units * up(plan.lanes, plan.width) * bytes);
+    else if (plan.epilogue_in_loop) plan.tile_offset = take(plan.heights[0] * plan.panel() * bytes);
+    return;
+  }
   auto packed = [&](int64_t& offset, int64_t& low, int64_t elements) {
     offset = take(elements * bytes);
     if (parts == 2) low = (take(elements * bytes) - offset) / bytes;
@@ -252,6 +280,8 @@ void choose_tiles(ContractPlan& plan, const Target& target, const ContractChoice
   read_types(plan, target);
   if (plan.form == ContractForm::dot) {
     choose_dot(plan);
+  } else if (plan.lines_of_a) {
+    choose_lines(plan, target);
   } else {
     Facts facts = facts_of(plan, target);
     apply(plan, choice ? *choice : model_choice(plan, facts, target), facts, target);
@@ -269,7 +299,7 @@ std::vector<ContractChoice> contract_candidates(const Kernel& kernel, const Targ
   };
   ContractPlan usual = plan_contract(kernel, target);
   all.push_back(usual);
-  if (usual.form == ContractForm::dot || usual.amx) return all;
+  if (usual.form == ContractForm::dot || usual.amx || usual.lines_of_a) return all;
   for (bool turned : {usual.turned, !usual.turned}) {
     // Exchanged operands of bf16x3 have their cross products in another order.
     if (turned != usual.turned && (usual.pairs() || !usual.may_turn)) continue;

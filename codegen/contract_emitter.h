@@ -5,6 +5,7 @@
 //   contract_pack.cpp  copies of operands in the order in which tiles read them
 //   contract_bf16.cpp  the same for precisions below f32
 //   contract_amx.cpp   tiles of AMX
+//   contract_lines.cpp the direct form of convolutions
 #pragma once
 #include <llvm/ADT/STLFunctionalExtras.h>
 
@@ -52,12 +53,22 @@ class ContractEmitter {
   };
 
   // ---- loop nest (contract.cpp)
+  void units(LlvmValue begin, LlvmValue end);
   void inner_loops(size_t axis);
   void block();
   void row_block(LlvmValue first, LlvmValue last);
   void one_panel(const Panel&, LlvmValue first_row, LlvmValue last_row);
   void row_tiles(LlvmValue first_row, LlvmValue last_row, llvm::function_ref<void(int height, LlvmValue row)>);
   void for_panels(llvm::function_ref<void(const Panel&)>);
+
+  // ---- the direct form (contract_lines.cpp)
+  void run_lines();
+  void line_block();
+  void copy_lines(LlvmValue first, LlvmValue last);
+  void clear_borders();
+  std::pair<LlvmValue, LlvmValue> digit_range(int digit);   // of lines that exist
+  Values line_products(const Panel&, int height, LlvmValue row, LlvmValue first, LlvmValue last, Values sums);
+  LlvmValue waiting_sums(const Panel&, LlvmValue row);
 
   // ---- tiles (contract_tile.cpp)
   // What runs once in each of so many rounds of several reduced elements, with the number of the round among them.
@@ -161,6 +172,9 @@ class ContractEmitter {
   Index depth_, depth_lanes_;
 
   Values index_;     // per axis of the result: its value in the loops around
+  Values digits_;    // the direct form: of the outer reduced indices, its value in the loops around
+  LlvmValue block_begin_ = nullptr, place_ = nullptr;   // the direct form: the first of the units whose sums wait, the outer indices that are no rows as one
+  enum class Pass : uint8_t { all, products, results } pass_ = Pass::all;
   LlvmValue row_first_ = nullptr, row_last_ = nullptr, lane_first_ = nullptr, lane_last_ = nullptr;
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "codegen/contract_roles.h"
 #include "codegen/index.h"
 #include "codegen/plan.h"
 #include "codegen/target.h"
@@ -14,11 +15,12 @@
 namespace gradc::codegen {
 using namespace ir;
 
-std::optional<LinearAccess> linear_access(const Kernel& kernel, Value value) {
+std::optional<LinearAccess> linear_access(const Kernel& kernel, Value value, bool guarded) {
   const Function& body = kernel.body;
   IndexSpace space;
   IndexVector at;
   std::vector<Atom> variables;
+  std::vector<Guard> guards;
   for (int64_t extent : body.type(value).shape) {
     at.push_back(space.variable(extent));
     variables.push_back(at.back().is_constant() ? -1 : variable_of(at.back()));   // an extent of 1 may be the constant 0
@@ -26,7 +28,8 @@ std::optional<LinearAccess> linear_access(const Kernel& kernel, Value value) {
   while (is_view(body[value].op)) {
     const Node& view = body[value];
     Access step = access(view, body.type(view.operands[0]).shape, at, space);
-    if (!step.guards.empty()) return std::nullopt;
+    if (!step.guards.empty() && (!guarded || step.fill != 0)) return std::nullopt;
+    guards.insert(guards.end(), step.guards.begin(), step.guards.end());
     at = step.at;
     value = view.operands[0];
   }
@@ -48,39 +51,36 @@ std::optional<LinearAccess> linear_access(const Kernel& kernel, Value value) {
     result.block = d.by;
     if (d.kind == IndexSpace::Definition::Kind::quotient) result.block_stride = coefficient;
   }
+  for (const Guard& guard : guards) {
+    LinearAccess::Guard linear{guard.place.constant, guard.extent, std::vector<int64_t>(variables.size(), 0)};
+    for (auto [atom, coefficient] : guard.place.terms) {
+      auto axis = std::find(variables.begin(), variables.end(), atom);
+      if (axis == variables.end()) return std::nullopt;
+      linear.strides[axis - variables.begin()] = coefficient;
+    }
+    result.guards.push_back(std::move(linear));
+  }
   if (result.block % 16 != 0 && result.blocked >= 0) return std::nullopt;   // vectors and unrolled steps stay within blocks
   return result;
 }
 
 namespace {
-constexpr int64_t turned_depth = 2048;   // reduced elements that a packed panel of some vectors has at most
+// The stride of one letter in an operand, if it is read linearly there (within blocks, if it is blocked).
+std::optional<int64_t> letter_stride(const Kernel& kernel, Value operand, const std::string& letters, char c) {
+  auto access = linear_access(kernel, operand);
+  if (!access) return std::nullopt;
+  return access->strides[letters.find(c)];
+}
 
-bool has(const std::string& letters, char c) { return letters.find(c) != letters.npos; }
-
-// A run of neighbouring letters of the result that become one axis.
-struct Group {
-  std::string letters;
-  AxisRole role = AxisRole::loop;
-  bool outer = false;
-};
-
-// Everything about the spec that decides the form.
-struct Roles {
-  ContractSpec spec;
-  std::map<char, int64_t> extent;
-  std::string result;        // letters of the result of extent above 1
-  size_t outer = 0;          // how many of them units count
-  std::string reduced;       // in the order of operand a
-  Value a, b;
-
-  bool only_a(char c) const { return has(spec.a, c) && !has(spec.b, c); }
-  bool only_b(char c) const { return has(spec.b, c) && !has(spec.a, c); }
-  bool batch(char c) const { return has(spec.a, c) && has(spec.b, c); }
-  void swap() {
-    std::swap(spec.a, spec.b);
-    std::swap(a, b);
+// Whether a letter that all have can run along the lanes: contiguous, or the same for all lanes, in both operands.
+bool batch_lanes_fit(const Kernel& kernel, const Roles& roles, char c) {
+  for (auto [operand, letters] : {std::pair{roles.a, &roles.spec.a}, std::pair{roles.b, &roles.spec.b}}) {
+    auto stride = letter_stride(kernel, operand, *letters, c);
+    if (!stride || (*stride != 1 && *stride != 0)) return false;
   }
-};
+  return true;
+}
+}  // namespace
 
 Roles read_roles(const Kernel& kernel) {
   Roles roles;
@@ -99,22 +99,6 @@ Roles read_roles(const Kernel& kernel) {
   for (char c : roles.spec.a)
     if (!has(roles.spec.result, c)) roles.reduced += c;
   return roles;
-}
-
-// The stride of one letter in an operand, if it is read linearly there (within blocks, if it is blocked).
-std::optional<int64_t> letter_stride(const Kernel& kernel, Value operand, const std::string& letters, char c) {
-  auto access = linear_access(kernel, operand);
-  if (!access) return std::nullopt;
-  return access->strides[letters.find(c)];
-}
-
-// Whether a letter that all have can run along the lanes: contiguous, or the same for all lanes, in both operands.
-bool batch_lanes_fit(const Kernel& kernel, const Roles& roles, char c) {
-  for (auto [operand, letters] : {std::pair{roles.a, &roles.spec.a}, std::pair{roles.b, &roles.spec.b}}) {
-    auto stride = letter_stride(kernel, operand, *letters, c);
-    if (!stride || (*stride != 1 && *stride != 0)) return false;
-  }
-  return true;
 }
 
 // Decides the form and which operand is the lane operand (b). The form must not depend on the extent of a row index: a
@@ -156,6 +140,9 @@ ContractForm choose_form(const Kernel& kernel, Roles& roles, bool batch_lanes) {
   if (!roles.only_b(roles.result.back())) roles.swap();
   return ContractForm::lanes;
 }
+
+namespace {
+constexpr int64_t turned_depth = 2048;   // reduced elements that a packed panel of some vectors has at most
 
 // Merges neighbouring letters of the result into rows and lanes; the others stay loops.
 std::vector<Group> group_axes(const Roles& roles, ContractForm form) {
@@ -232,7 +219,7 @@ class Canonical {
  public:
   Canonical(const Kernel& from, ContractPlan& plan) : from_(from.body), plan_(plan), build_(plan.kernel.body), copies_(from.body.size()) {}
 
-  void run(const Kernel& from, const Roles& roles, const std::vector<Group>& groups) {
+  void run(const Kernel& from, const Roles& roles, const std::vector<Group>& groups, const std::vector<std::string>& reduced) {
     for (uint32_t i = 0; i < from_.size(); ++i)
       if (from_.nodes[i].op == Op::input) source(Value{i});
     std::vector<std::string> a_axes, b_axes;
@@ -260,9 +247,12 @@ class Canonical {
         plan_.dynamic_rows = group.outer;
       }
     }
-    a_axes.push_back(roles.reduced), a_names += 'z';
-    b_axes.push_back(roles.reduced), b_names += 'z';
-    for (char c : roles.reduced) plan_.depth *= roles.extent.at(c);
+    for (size_t i = 0; i < reduced.size(); ++i) {
+      char name = static_cast<char>('a' + i);
+      a_axes.push_back(reduced[i]), a_names += name;
+      b_axes.push_back(reduced[i]), b_names += name;
+    }
+    for (char c : reduced.back()) plan_.depth *= roles.extent.at(c);
     if (plan_.lane_axis >= 0) {
       char name = static_cast<char>('A' + plan_.lane_axis);
       b_axes.push_back(lane_letters), b_names += name;
@@ -358,6 +348,10 @@ std::optional<LinearAccess> paired_access(const Kernel& from, const ContractPlan
 }
 }  // namespace
 
+void merge_indices(const Kernel& kernel, const Roles& roles, const std::vector<Group>& groups, const std::vector<std::string>& reduced, ContractPlan& plan) {
+  Canonical(kernel, plan).run(kernel, roles, groups, reduced);
+}
+
 ContractPlan arrange_contract(const Kernel& kernel, const Target& target, std::optional<bool> turned) {
   const Precision precision = contract_precision(kernel.body[kernel.hero].attrs);
   auto arrange_as = [&](bool batch_lanes, bool exchanged = false) {
@@ -367,7 +361,7 @@ ContractPlan arrange_contract(const Kernel& kernel, const Target& target, std::o
     plan.form = choose_form(kernel, roles, batch_lanes);
     std::vector<Group> groups = group_axes(roles, plan.form);
     if (exchanged) turn(roles, groups);
-    Canonical(kernel, plan).run(kernel, roles, groups);
+    merge_indices(kernel, roles, groups, {roles.reduced}, plan);
     plan.a_access = linear_access(plan.kernel, plan.a);
     plan.b_access = linear_access(plan.kernel, plan.b);
     plan.precision = precision;
@@ -380,6 +374,8 @@ ContractPlan arrange_contract(const Kernel& kernel, const Target& target, std::o
   ContractPlan plan = arrange_as(precision == Precision::f32);
   // Batch lanes are read in place; merged reduced indices may not allow that.
   if (plan.form == ContractForm::batch_lanes && (!plan.a_access || !plan.b_access)) plan = arrange_as(false);
+  if (plan.form == ContractForm::lanes && !plan.a_access)
+    if (auto lines = arrange_lines(kernel, target)) return *lines;
   const bool may = may_turn(plan);
   if (may && turned.value_or(better_turned(plan))) plan = arrange_as(false, true);
   plan.may_turn = may;

@@ -19,9 +19,16 @@ struct LinearAccess {
   std::vector<int64_t> strides;    // one per axis of the value that is seen
   int blocked = -1;                // that axis, or -1
   int64_t block = 1, block_stride = 0;
+  // Elements exist where 0 <= offset + sum over axes of strides[axis] * index[axis] < extent, for each of these; elsewhere they are zero.
+  struct Guard {
+    int64_t offset, extent;
+    std::vector<int64_t> strides;
+  };
+  std::vector<Guard> guards;
 };
-/// How a value made of views of one input reads it; nothing if that is not linear or something is computed on the way.
-std::optional<LinearAccess> linear_access(const ir::Kernel&, ir::Value);
+/// How a value made of views of one input reads it; nothing if that is not linear or something is computed on the way, or if elements may be
+/// missing, unless `guarded`.
+std::optional<LinearAccess> linear_access(const ir::Kernel&, ir::Value, bool guarded = false);
 
 enum class ContractForm : uint8_t {
   lanes,         // lanes along an index of b: result[r, n..] += a[r, k] * b[k, n..]
@@ -39,6 +46,41 @@ struct ContractAxis {
   bool in_a, in_b;
 };
 
+/// How the direct form reads its operands, where the reduction is no single stride: of windows (contract_lines.cpp). Operand elements lie at an offset
+/// plus strides times indices: of the axes, of the outer reduced indices (digits), of the reduced index.
+struct ContractLines {
+  struct Digit {
+    int64_t extent, a, b;   // strides in the operands
+  };
+  // Lines of a that do not exist are left out: 0 <= offset + sum of axes[i] * index[i] + step * digit < extent, with step > 0.
+  struct Guard {
+    int64_t offset, extent;
+    std::vector<int64_t> axes;
+    int digit;
+    int64_t step;
+  };
+  struct Operand {
+    size_t argument;
+    int64_t offset;
+    std::vector<int64_t> axes;
+    int64_t depth;
+  };
+  Operand a, b;
+  std::vector<Digit> digits;   // outermost first, at least one
+  int line = 0;                // sums stay in registers over this digit and those after it, in scratch over those before it
+  std::vector<Guard> guards;
+
+  // A line whose ends may be missing is copied to scratch with zeros around it: indices that move along it are then strides in the copy.
+  bool bordered = false;
+  int64_t begin = 0, end = 0;            // elements of a line that exist
+  int64_t line_stride = 0;               // elements, of the copy
+  std::vector<bool> axes_within;         // which axes and digits move along the line
+  std::vector<bool> digits_within;
+  int64_t at_once = 0;                   // lines that are copied at once, all if sums are not to wait
+  int64_t waiting_units = 0;             // whose sums wait in scratch between lines; 0: none
+  int64_t lines_offset = 0, sums_offset = 0;   // in scratch
+};
+
 /// A merged kernel: at most one row, one lane and one reduced index.
 ///   a: [axes that a has (without batch lanes), reduced, batch lanes]     the broadcast operand
 ///   b: [axes that b has (without lanes), reduced, lanes]                 the lane operand
@@ -50,6 +92,7 @@ struct ContractPlan : ContractChoice {
   std::vector<ContractAxis> axes;
   ir::Value a, b;                                    // operands of the hero in kernel.body
   std::optional<LinearAccess> a_access, b_access;
+  std::optional<ContractLines> lines_of_a;           // the direct form: then `depth` is the innermost reduced index alone
   int64_t rows = 1, lanes = 1, depth = 1;            // extents of the row, lane and reduced index
   int row_axis = -1, lane_axis = -1;                 // into axes; -1: there is none
   bool dynamic_rows = false, dynamic_lanes = false;  // the call's units bound that axis
@@ -85,6 +128,8 @@ ContractPlan plan_contract(const ir::Kernel&, const Target&, const ContractChoic
 /// Its two halves: form and axes, turned if it may be and that is wanted or, if nothing is said, better; then everything else (contract_choice.cpp).
 ContractPlan arrange_contract(const ir::Kernel&, const Target&, std::optional<bool> turned = std::nullopt);
 void choose_tiles(ContractPlan&, const Target&, const ContractChoice* = nullptr);
+/// The direct form of a contract whose lanes are contiguous in b and whose a is read in lines; nothing if it has none.
+std::optional<ContractPlan> arrange_lines(const ir::Kernel&, const Target&);
 
 /// Lets units count columns of a product that has few rows: then each thread reads its own columns of the matrix, which are most of the bytes.
 /// Bits do not depend on it. A barrier stands before and after such a kernel, so it must have work for several threads: more of it if the
