@@ -5,6 +5,12 @@ import unittest
 from common import EndToEnd, GRADC, MODELS, ROOT, log_lines
 
 
+def smaller(model, **values):
+    """Options that make a model quick to try: those of the values that its file has as `config`."""
+    text = model.read_text()
+    return [part for name, value in values.items() if f"config {name} " in text for part in ("--set", f"{name}={value}")]
+
+
 class Models(EndToEnd):
     def test_xor_is_learnt_whole(self):
         program = self.build("xor")
@@ -41,10 +47,29 @@ class Models(EndToEnd):
 
     def test_all_models_pass_the_gradient_check(self):
         for model in sorted(MODELS.glob("*.grad")):
-            self.command(GRADC, "check", model, "--elements", 4)
+            self.command(GRADC, "check", model, *smaller(model, samples=2, width=2), "--elements", 1 if "config width" in model.read_text() else 4)
 
     def test_all_models_are_formatted(self):
-        self.command(GRADC, "fmt", "--check", *sorted(MODELS.glob("*.grad")))
+        self.command(GRADC, "fmt", "--check", *sorted(MODELS.rglob("*.grad")))
+
+    def test_the_lecture_s_edges_are_exact_and_learnt(self):
+        program = self.build("edges")
+        picture = ["--split", "picture.sample", "--index", "0", "--json"]
+        expected = [0, 30, 30, 0] * 3
+        self.assertEqual(self.command(program, "predict", "--untrained", *picture).json()["outputs"]["table"][0], expected)
+        self.command(program, "train", "--quiet")
+        learnt = self.command(program, "predict", "--export", "learnt", *picture).json()["outputs"]["learnt"][0]
+        for value, wanted in zip(learnt, expected):
+            self.assertAlmostEqual(value, wanted, delta=1e-3)
+
+    def test_convolutional_networks_learn(self):
+        # A few steps of narrow versions of them: the shipped ones take minutes.
+        for name in ("lenet", "alexnet_small", "vgg_small", "resnet20"):
+            program = self.build(name, *smaller(MODELS / f"{name}.grad", samples=16, width=8))
+            log = self.folder / f"{name}.jsonl"
+            self.command(program, "train", "--steps", 60, "--set", "warmup=1", "--log", log, "--no-save", "--quiet")
+            losses = [line["loss"] for line in log_lines(log) if "loss" in line]
+            self.assertLess(sum(losses[50:60]) / 10, 0.8 * sum(losses[:3]) / 3, name)
 
     def test_the_readme_example(self):
         readme = (ROOT / "README.md").read_text()
