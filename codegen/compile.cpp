@@ -58,7 +58,7 @@ void finish_program(const KernelTable& table, const std::vector<Object>& objects
     for (const auto& phase : entry->phases)
       for (const auto& strand : phase->strands)
         for (const auto& call : strand->calls)
-          entry->scratch_bytes = std::max<uint64_t>(entry->scratch_bytes, objects[call->kernel].scratch_bytes);
+          entry->scratch_bytes = std::max<uint64_t>(entry->scratch_bytes, entry->local_bytes + objects[call->kernel].scratch_bytes);
   program.kernels.clear();
   for (uint32_t i = 0; i < objects.size(); ++i) {
     auto kernel = std::make_unique<program::KernelT>();

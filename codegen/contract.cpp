@@ -33,7 +33,8 @@ ContractEmitter::ContractEmitter(const ContractPlan& plan, const std::string& sy
 
 llvm::Function* ContractEmitter::run() {
   index_.assign(plan_.axes.size(), nullptr);
-  if (plan_.lines_of_a) run_lines();
+  if (plan_.kernel.parts > 0) run_part();
+  else if (plan_.lines_of_a) run_lines();
   else units(frame_.begin, frame_.end);
   return frame_.finish();
 }
@@ -91,8 +92,47 @@ void ContractEmitter::inner_loops(size_t axis) {
   });
 }
 
+// Units are a piece of one part of the summed index: what it adds to the sums so far, which are in the result.
+void ContractEmitter::run_part() {
+  CHECK(plan_.form == ContractForm::lanes && plan_.a_access && plan_.b_access && !plan_.turned && plan_.axes[0].outer && plan_.kernel.body.results.size() == 1);
+  LlvmValue length = number(plan_.depth), part = b_.CreateUDiv(frame_.begin, length), start = b_.CreateNSWMul(part, length);
+  index_[0] = part;
+  part_first_ = b_.CreateSub(frame_.begin, start), part_last_ = b_.CreateSub(frame_.end, start);
+  row_first_ = number(0), row_last_ = number(plan_.rows);
+  lane_first_ = number(0), lane_last_ = number(plan_.lanes);
+  inner_loops(0);
+}
+
+void ContractEmitter::add_part(const Panel& panel) {
+  const Buffer& result = frame_.results[0];
+  Operand a = in_place(Side::a, panel, part_first_), b = in_place(Side::b, panel, part_first_);
+  LlvmValue fresh = b_.CreateICmpEQ(part_first_, number(0)), zero = llvm::Constant::getNullValue(vector_);
+  row_tiles(row_first_, row_last_, [&](int height, LlvmValue row) {
+    auto place = [&](int r, int v) {
+      auto index = index_;
+      if (plan_.row_axis >= 0) index[plan_.row_axis] = add(row, number(r));
+      index[plan_.lane_axis] = add(panel.lane, number(v * plan_.width));
+      LlvmValue at_element = number(0);
+      for (size_t i = 0; i < plan_.axes.size(); ++i) at_element = add(times(at_element, plan_.axes[i].extent), index[i]);
+      return at(result.pointer, at_element);
+    };
+    auto mask = [&](int v) { return v == panel.vectors - 1 ? panel.mask : nullptr; };
+    Values sums;
+    for (int r = 0; r < height; ++r)
+      for (int v = 0; v < panel.vectors; ++v) sums.push_back(b_.CreateSelect(fresh, zero, load(result, place(r, v), mask(v), bytes_)));
+    sums = products(panel, height, a, b, row, b_.CreateSub(part_last_, part_first_), std::move(sums));
+    for (int r = 0; r < height; ++r)
+      for (int v = 0; v < panel.vectors; ++v) {
+        LlvmValue sum = sums[r * panel.vectors + v];
+        if (LlvmValue some = mask(v)) describe_access(b_.CreateMaskedStore(sum, place(r, v), llvm::Align(bytes_), some), result);
+        else store(result, sum, place(r, v), bytes_);
+      }
+  });
+}
+
 void ContractEmitter::block() {
   if (plan_.lines_of_a) return line_block();
+  if (plan_.kernel.parts > 0) return for_panels([&](const Panel& panel) { add_part(panel); });
   if (plan_.form == ContractForm::dot) {
     row_tiles(row_first_, row_last_, [&](int height, LlvmValue row) { dot_tile(height, row); });
     return;

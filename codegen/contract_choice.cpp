@@ -121,7 +121,7 @@ Facts facts_of(ContractPlan& plan, const Target& target) {
   int row_place = plan.row_axis < 0 ? -1 : static_cast<int>(std::count_if(plan.axes.begin(), plan.axes.begin() + plan.row_axis, [](const ContractAxis& axis) { return axis.in_a && axis.role != AxisRole::lanes; }));
   bool rows_blocked = plan.a_access && row_place >= 0 && plan.a_access->blocked == row_place;
   if (rows_blocked && plan.dynamic_rows && plan.kernel.units > plan.rows && plan.rows % ContractPlan::row_group != 0) plan.a_access.reset(), rows_blocked = false;
-  int64_t granule = grain(plan.kernel.units);   // calls come in granules of units
+  int64_t granule = units_at_once(plan.kernel);   // calls come in granules of units
   int64_t call_lanes = plan.turned ? std::min(plan.lanes, granule) : plan.kernel.lane_block > 0 ? plan.kernel.lane_block : plan.lanes;
   facts.rows = std::max<int64_t>(plan.dynamic_rows ? std::min(plan.rows, granule) : plan.rows, 1);
   facts.room.calls = {{facts.rows, plan.rows / facts.rows}};

@@ -56,6 +56,8 @@ class ContractEmitter {
   void units(LlvmValue begin, LlvmValue end);
   void inner_loops(size_t axis);
   void block();
+  void run_part();
+  void add_part(const Panel&);
   void row_block(LlvmValue first, LlvmValue last);
   void one_panel(const Panel&, LlvmValue first_row, LlvmValue last_row);
   void row_tiles(LlvmValue first_row, LlvmValue last_row, llvm::function_ref<void(int height, LlvmValue row)>);
@@ -175,6 +177,7 @@ class ContractEmitter {
   Values digits_;    // the direct form: of the outer reduced indices, its value in the loops around
   LlvmValue block_begin_ = nullptr, place_ = nullptr;   // the direct form: the first of the units whose sums wait, the outer indices that are no rows as one
   enum class Pass : uint8_t { all, products, results } pass_ = Pass::all;
+  LlvmValue part_first_ = nullptr, part_last_ = nullptr;   // of the summed index, where units count it
   LlvmValue row_first_ = nullptr, row_last_ = nullptr, lane_first_ = nullptr, lane_last_ = nullptr;
 };
 

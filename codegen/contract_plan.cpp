@@ -184,7 +184,7 @@ bool may_turn(const ContractPlan& plan) {
   return reduced_last(*plan.a_access, false) && reduced_last(*plan.b_access, true) && plan.depth <= turned_depth;
 }
 bool better_turned(const ContractPlan& plan) {
-  int64_t rows = std::min(plan.rows, grain(plan.kernel.units));
+  int64_t rows = std::min(plan.rows, units_at_once(plan.kernel));
   return rows >= 8 && plan.depth > rows && plan.lanes >= 16;
 }
 
@@ -269,6 +269,8 @@ class Canonical {
     plan_.kernel.form = Form::contract;
     plan_.kernel.domain = shape_;
     plan_.kernel.units = from.units;
+    plan_.kernel.parts = from.parts;
+    plan_.kernel.block = from.block;
     plan_.kernel.in_place = from.in_place;
     plan_.kernel.argument_layouts = from.argument_layouts;
     plan_.kernel.result_layouts = from.result_layouts;

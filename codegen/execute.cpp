@@ -46,7 +46,7 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
   Block variables = block(program.variables_bytes), arena = block(entry.arena_bytes), scratch = block(entry.scratch_bytes), constants = block(program.constants.size());
   std::memcpy(constants.get(), program.constants.data(), program.constants.size());
   auto at = [&](const program::Place& place) {
-    char* base = place.space() == program::Space::variables ? variables.get() : place.space() == program::Space::arena ? arena.get() : constants.get();
+    char* base = place.space() == program::Space::local ? scratch.get() : place.space() == program::Space::variables ? variables.get() : place.space() == program::Space::arena ? arena.get() : constants.get();
     return base + place.offset();
   };
   auto load = [&](const ir::Tensor& tensor, char* to) { std::memcpy(to, tensor.bytes().data(), tensor.bytes().size()); };
@@ -56,12 +56,12 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
 
   for (const auto& phase : entry.phases)
     for (const auto& strand : phase->strands) {
-      uint64_t step = grain > 0 ? static_cast<uint64_t>(grain) : strand->calls.front()->grain;
+      uint64_t step = strand->block > 0 ? strand->block : grain > 0 ? static_cast<uint64_t>(grain) : strand->calls.front()->grain;
       for (uint64_t begin = 0; begin < strand->calls.front()->units; begin += step)
         for (const auto& call : strand->calls) {
           std::vector<char*> args;
-          for (const program::Place& place : call->args) args.push_back(at(place));
-          jit.lookup<gradc_kernel>(kernels.symbol(call->kernel))(args.data(), static_cast<int64_t>(begin), static_cast<int64_t>(std::min(begin + step, call->units)), scratch.get());
+          for (size_t a = 0; a < call->args.size(); ++a) args.push_back(at(call->args[a]) - (call->unit_bytes.empty() ? 0 : begin * call->unit_bytes[a]));
+          jit.lookup<gradc_kernel>(kernels.symbol(call->kernel))(args.data(), static_cast<int64_t>(begin), static_cast<int64_t>(std::min(begin + step, call->units)), scratch.get() + entry.local_bytes);
         }
     }
 

@@ -79,6 +79,7 @@ struct Planner {
     add_dependencies();
     write_in_place();
     assign_phases();
+    choose_blocks();
     place_values();
     emit();
     return std::move(notes);
@@ -286,6 +287,68 @@ struct Planner {
     }
   }
 
+  // Units of a granule: as many as a part of a sum has, if one is in the strand.
+  int64_t strand_grain(const Strand& s) const {
+    int64_t units = grain(calls[s.calls.front()].kernel);
+    for (int c : s.calls)
+      if (calls[c].kernel.parts > 0) units = grain(calls[c].kernel);
+    return units;
+  }
+
+  // ---- strands in blocks: what their calls hand to each other stays in cache, and where nobody else reads it, it is local to the thread
+
+  struct Local {
+    uint64_t offset, unit_bytes;
+  };
+  std::map<Value, Local> local;
+  uint64_t local_bytes = 0;
+
+  void choose_blocks() {
+    std::vector<std::vector<int>> readers(f.size());
+    for (size_t c = 0; c < calls.size(); ++c)
+      for (Value v : calls[c].arguments) readers[v.id].push_back(static_cast<int>(c));
+    for (const Strand& s : strands) {
+      bool wanted = std::any_of(s.calls.begin(), s.calls.end(), [&](int c) { return !calls[c].kernel.tile.empty() || calls[c].kernel.parts > 0; });
+      if (wanted && s.calls.size() > 1) block_strand(s, readers);
+    }
+  }
+
+  void block_strand(const Strand& s, const std::vector<std::vector<int>>& readers) {
+    constexpr uint64_t near = 384 << 10;   // bytes that calls hand to each other at a time: beside weights in a second-level cache of 1 MB
+    constexpr int64_t least = 16, multiple = 16;
+    const std::vector<int> order = order_of(s);
+    auto place_of = [&](int c) { return static_cast<int>(std::find(order.begin(), order.end(), c) - order.begin()); };
+    uint64_t handed = 0;
+    std::vector<Value> values;
+    std::vector<Lifetime> lives;
+    for (int c : order)
+      for (Value v : calls[c].results) {
+        const bool by_rows = written_by_rows(c, v) && layout[v.id].row_major();
+        const auto& readers_of = readers[v.id];
+        auto here = [&](int reader) { return strand[reader] == strand[c] && reads_by_rows(reader, v); };
+        if (!by_rows || std::none_of(readers_of.begin(), readers_of.end(), here)) continue;
+        const uint64_t unit_bytes = stored_bytes(f.type(v), {}) / calls[c].kernel.units;
+        handed += unit_bytes;
+        const bool result = std::any_of(f.results.begin(), f.results.end(), [&](const Result& r) { return r.value == v; });
+        if (result || placed[v.id] || unit_bytes % alignment != 0 || !std::all_of(readers_of.begin(), readers_of.end(), here)) continue;
+        int last = 0;
+        for (int reader : readers_of) last = std::max(last, place_of(reader));
+        values.push_back(v);
+        lives.push_back({unit_bytes, place_of(c), last});
+      }
+    if (handed == 0) return;
+    const int64_t granule = strand_grain(s);
+    const int64_t block = std::min(granule, std::max(least, static_cast<int64_t>(near / handed) / multiple * multiple));
+    for (int c : s.calls) calls[c].kernel.block = block;
+    for (Lifetime& life : lives) life.bytes *= static_cast<uint64_t>(block);
+    ArenaPlan places = plan_arena(lives);
+    for (size_t i = 0; i < values.size(); ++i) {
+      put(values[i], program::Space::local, places.offsets[i]);
+      local[values[i]] = {places.offsets[i], lives[i].bytes / static_cast<uint64_t>(block)};
+    }
+    local_bytes = std::max(local_bytes, places.bytes);
+  }
+
   int last_phase() const { return phase.empty() ? 0 : *std::max_element(phase.begin(), phase.end()); }
 
   ArenaPlan arena;
@@ -380,8 +443,13 @@ struct Planner {
       out->output_types.push_back(schema_type(f.type(call.arguments[0]), call.kernel.result_layout(0)));
     }
     out->outputs = static_cast<uint32_t>(out->output_types.size());
+    if (std::any_of(out->args.begin(), out->args.end(), [](const program::Place& place) { return place.space() == program::Space::local; })) {
+      for (const std::vector<Value>* list : {&call.arguments, &call.results})
+        for (Value v : *list) out->unit_bytes.push_back(local.count(v) ? local.at(v).unit_bytes : 0);
+      out->unit_bytes.resize(out->args.size());
+    }
     out->units = call.kernel.units;
-    out->grain = grain(call.kernel);
+    out->grain = strand_grain(strands[strand[c]]);
     out->name = describe(call.kernel);
     std::set<std::string> lines;
     for (const Node& node : call.kernel.body.nodes) {
@@ -426,7 +494,8 @@ struct Planner {
       if (s.calls.empty()) continue;
       order.push_back(i);
       made[i] = std::make_unique<program::StrandT>();
-      int64_t g = grain(calls[s.calls.front()].kernel);
+      int64_t g = strand_grain(s);
+      made[i]->block = static_cast<uint64_t>(calls[s.calls.front()].kernel.block);
       made[i]->granules = static_cast<uint32_t>((s.units + g - 1) / g);
       for (int c : order_of(s)) {
         made[i]->calls.push_back(emit_call(c));
@@ -448,6 +517,7 @@ struct Planner {
     }
     take_notes(listed);
     entry->arena_bytes = arena.bytes;
+    entry->local_bytes = aligned(local_bytes);
     program.entries.push_back(std::move(entry));
   }
 
@@ -528,5 +598,6 @@ int64_t grain(int64_t units) {
 }
 
 // Blocks of columns are large units: a granule is one, or an eighth of them.
-int64_t grain(const Kernel& kernel) { return kernel.lane_block > 0 ? std::max<int64_t>(1, kernel.units / 8) : grain(kernel.units); }
+int64_t units_at_once(const Kernel& kernel) { return kernel.block > 0 ? kernel.block : grain(kernel.units); }
+int64_t grain(const Kernel& kernel) { return kernel.parts > 0 ? kernel.units / kernel.parts : kernel.lane_block > 0 ? std::max<int64_t>(1, kernel.units / 8) : grain(kernel.units); }
 }  // namespace gradc::codegen

@@ -60,5 +60,7 @@ EntryNotes plan_entry(const ir::Module&, const ir::Function&, std::vector<ir::Ke
 /// Units per granule: depends on the number of units alone, never on threads, so that bits do not.
 int64_t grain(int64_t units);
 int64_t grain(const ir::Kernel&);
+/// Units of a call, if there are as many.
+int64_t units_at_once(const ir::Kernel&);
 
 }  // namespace gradc::codegen

@@ -16,6 +16,7 @@ std::string units_text(const Kernel& kernel) {
   switch (kernel.form) {
     case Form::column: return fmt::format("{} units of {} columns", kernel.units, Kernel::column_block);
     case Form::contract:
+      if (kernel.parts > 0) return fmt::format("{} units of the sum, {} parts", kernel.units, kernel.parts);
       if (kernel.lane_block > 0) return fmt::format("{} units of {} columns", kernel.units, kernel.lane_block);
       break;
     case Form::map:

@@ -18,7 +18,7 @@ int64_t leading(const Shape& shape, int count) { return shape_size(Shape(shape.b
 // The rows of a kernel's results: units are all leading axes, or tiles of them. Of tiles those are rows that are as long as the result from where the first
 // tiled axis begins.
 int rows_of_results(const Kernel& kernel) {
-  if (!by_units(kernel)) return 0;
+  if (!by_units(kernel) || kernel.parts > 0) return 0;
   if (kernel.tile.empty()) return static_cast<int>(kernel.outer);
   int rows = 0;
   while (rows < kernel.outer && kernel.tile[rows] == 1) ++rows;
@@ -53,6 +53,7 @@ int rows_of_operand(const Kernel& kernel, const Node& node, size_t k, int rows) 
   if (is_map(node.op)) return rows;
   if (node.op == Op::contract) {
     ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
+    if (kernel.parts > 0) return 2;   // the part, and the index that is summed
     return (k == 0 ? spec.a : spec.b).substr(0, rows) == spec.result.substr(0, rows) ? rows : 0;
   }
   if (node.op == Op::fold) return kept_to(node.attrs.integers(Attr::axes));
@@ -86,7 +87,7 @@ std::vector<int> rows_by_unit(const Kernel& kernel) {
     const Node& node = body.nodes[i];
     if (!seen[i]) continue;
     const bool tiles = node.op == Op::fold && folds_tiles(kernel, node);
-    for (size_t k = 0; k < node.operands.size(); ++k) reach(node.operands[k], tiles ? static_cast<int>(kernel.outer) : rows[i] > 0 ? rows_of_operand(kernel, node, k, rows[i]) : 0);
+    for (size_t k = 0; k < node.operands.size(); ++k) reach(node.operands[k], tiles ? static_cast<int>(kernel.outer) : rows[i] > 0 || (kernel.parts > 0 && Value{static_cast<uint32_t>(i)} == kernel.hero) ? rows_of_operand(kernel, node, k, rows[i]) : 0);
   }
   return rows;
 }

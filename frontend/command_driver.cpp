@@ -19,7 +19,7 @@ void add_driver_flags(CLI::App& command, DriverFlags& flags) {
   command.add_option("--target", flags.target, "the processor to compile for (default: this one)");
   command.add_option("--precision", flags.precision, "of the products inside networks: f32, bf16 or bf16x3 (default: what the file says, else f32)");
   command.add_option("--winograd", flags.winograd, "3x3 convolutions by Winograd's algorithm: never, tile2 (errs as little as sums), tile4 (by some 1e-6), automatic")
-      ->transform(CLI::Transformer(std::map<std::string, passes::Winograd>{
+      ->transform(CLI::CheckedTransformer(std::map<std::string, passes::Winograd>{
           {"never", passes::Winograd::never}, {"tile2", passes::Winograd::tile2}, {"tile4", passes::Winograd::tile4}, {"automatic", passes::Winograd::automatic}}))
       ->type_name("HOW");
   command.add_flag("--tune", flags.tune, "measure how products are computed fastest on this processor; what is found is remembered for later builds");

@@ -35,7 +35,9 @@ MemoryUse memory_use(const program::ProgramT& image, const codegen::KernelTable&
   use.constants = image.constants.size();
   uint64_t scratch = 0;
   for (const ir::Kernel& kernel : kernels.kernels()) scratch = std::max<uint64_t>(scratch, codegen::scratch_bytes(kernel, target));
-  use.scratch = runtime::scratch_stride(scratch) * static_cast<uint64_t>(runtime::usable_cores());
+  uint64_t local = 0;
+  for (const auto& entry : image.entries) local = std::max<uint64_t>(local, entry->local_bytes);
+  use.scratch = runtime::scratch_stride(local + scratch) * static_cast<uint64_t>(runtime::usable_cores());
   for (const auto& entry : image.entries) use.arena = std::max<uint64_t>(use.arena, entry->arena_bytes);
   return use;
 }

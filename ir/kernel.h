@@ -46,6 +46,9 @@ struct Kernel {
                                 //   column: blocks of `column_block` columns of the flattened kept axes
                                 //   map with a tile: the leading `outer` axes' tiles, flattened
   int64_t lane_block = 0;       // contract
+  int64_t parts = 0;            // contract: units count the summed index; the result's first index says in which of so many equal parts of it a sum is. The
+                                //   first call of a part writes, later ones, for what follows, add
+  int64_t block = 0;            // units that a strand takes through all its calls at a time; 0: a granule
   Shape tile = {};              // map: neighbours along each axis of the domain that are computed at once; empty: one of each
   std::vector<int> in_place;    // per result: the input that shares its buffer, or -1. That input is read at the place that is written alone
   // Layouts of buffers a0, a1, ... and r0, r1, ..., in the shapes of the body; row-major from where the lists end.

@@ -36,6 +36,10 @@ void set_units(Kernel& kernel, const Group& group) {
     case Form::contract:
       kernel.outer = group.outer;
       kernel.units = count(0, group.outer);
+      if (group.parts > 0) {
+        kernel.parts = group.parts, kernel.outer = 1;
+        kernel.units = group.parts * kernel.body.type(kernel.body[kernel.hero].operands[0]).shape[1];
+      }
       break;
     case Form::column: {
       kernel.outer = group.outer;

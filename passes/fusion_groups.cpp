@@ -104,7 +104,7 @@ class Former {
     const Shape& s = node.type.shape;
     switch (group.form) {
       case Form::map: return is_map(node.op) && s == group.domain;
-      case Form::contract: return is_map(node.op) && s == group.domain;
+      case Form::contract: return is_map(node.op) && s == group.domain && group.parts == 0;
       case Form::pairs: return false;
       case Form::column: return is_map(node.op) && s == Shape(group.domain.begin() + group.outer, group.domain.end());
       case Form::row:
@@ -250,6 +250,7 @@ class Former {
       group.form = Form::contract;
       group.hero = v;
       group.outer = product_units(node);
+      group.parts = parts_of_sum(v);
     } else if (std::optional<int64_t> axis = paired(v)) {
       group.form = Form::pairs;
       group.paired = *axis;
@@ -261,6 +262,19 @@ class Former {
       group.outer = group.form == Form::row ? static_cast<int64_t>(group.domain.size()) - reduced : reduced;
     }
     return group;
+  }
+
+  // A sum that is taken in parts, to be added up afterwards: "xt..,xt..->x.." with t summed, whose only readers sum over x.
+  int64_t parts_of_sum(Value v) const {
+    const Node& node = f_[v];
+    ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
+    if (spec.a.size() < 2 || spec.a.substr(0, 2) != spec.b.substr(0, 2) || spec.result.size() < 3 || spec.result[0] != spec.a[0] || spec.result.find(spec.a[1]) != spec.result.npos) return 0;
+    for (char c : spec.a.substr(2))
+      if (spec.result.find(c) == spec.result.npos) return 0;
+    bool summed = !result_[v.id] && std::all_of(users_[v.id].begin(), users_[v.id].end(), [&](Value user) {
+      return f_[user].op == Op::reduce_sum && f_[user].attrs.integers(Attr::axes) == std::vector<int64_t>{0};
+    });
+    return summed && contract_precision(node.attrs) == Precision::f32 ? node.type.shape[0] : 0;
   }
 
   // How many leading indices of a product units count: all but the last one, or those before a batch index that follows others. So a row that is

@@ -15,6 +15,7 @@ struct Group {
   ir::Shape domain;
   int64_t outer = 0;              // row: leading axes that count rows; column: leading axes that are summed
   int64_t paired = 0;             // pairs: the axis along which they are
+  int64_t parts = 0;              // contract: a sum in so many parts (ir/kernel.h)
   ir::Value hero;
   std::vector<ir::Value> nodes;
   std::set<int> needs;            // groups that it reads from directly, or waits for

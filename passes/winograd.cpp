@@ -207,9 +207,19 @@ class Rewriter {
     return b_.reshape(seen, {tiles(), places, places, channels});
   }
 
-  Value input_tiles(const Filtering& by, Value x) {
+  // The gradient of a small kernel adds up within tiles' transforms while these are in cache: for each of so many parts of the tiles apart, which
+  // threads share. The sums of a large one would leave the cache each time; transforms are stored then. 1: no parts.
+  int64_t parts_of_sum(int64_t places) const {
+    constexpr int64_t near = 640 << 10, most = 8, least_tiles = 32;
+    if (places * channels_ * filters_ * 4 > near) return 1;
+    for (int64_t parts = most; parts > 1; --parts)
+      if (tiles() % parts == 0 && tiles() / parts >= least_tiles) return parts;
+    return 1;
+  }
+
+  Value input_windows(const Filtering& by, Value x) {
     Value whole = b_.reshape(x, {samples_, inner_[0], inner_[1], channels_});
-    return both(tiles_of(whole, by.window(), by.tile, channels_, low_), 1, by.input);
+    return tiles_of(whole, by.window(), by.tile, channels_, low_);
   }
 
   Value of_input(const Convolution& c, const Filtering& by, Value x, Value kernel) {
@@ -217,7 +227,7 @@ class Rewriter {
     std::vector<int64_t> order;
     for (char letter : c.window + c.channels + c.filters) order.push_back(static_cast<int64_t>(c.other_letters.find(letter)));
     Value u = both(b_.reshape(b_.transpose(kernel, order), {3, 3, channels_, filters_}), 0, by.kernel);
-    Value m = b_.contract("tpc,pck->tpk", b_.reshape(input_tiles(by, x), {tiles(), places, channels_}), b_.reshape(u, {places, channels_, filters_}));
+    Value m = b_.contract("tpc,pck->tpk", b_.reshape(both(input_windows(by, x), 1, by.input), {tiles(), places, channels_}), b_.reshape(u, {places, channels_, filters_}));
     Value y = both(b_.reshape(m, {tiles(), window, window, filters_}), 1, by.output);
     const std::vector<int64_t> size(2, by.tile);
     return b_.make(Op::fold, {b_.reshape(y, {samples_, down_, across_, by.tile, by.tile, filters_})},
@@ -230,8 +240,20 @@ class Rewriter {
     std::vector<int64_t> order;
     for (char letter : c.samples + c.positions + c.filters) order.push_back(static_cast<int64_t>(c.other_letters.find(letter)));
     Value dy = b_.reshape(b_.transpose(cotangent, order), {samples_, height_, width_, filters_});
+    const int64_t parts = parts_of_sum(places);
+    if (parts > 1) {   // both transforms and the products in one phase, so that transforms need not be kept: that of x is computed again
+      x = b_.make(Op::after, {x, cotangent});
+      dy = b_.make(Op::after, {dy, cotangent});
+    }
     Value z = both(tiles_of(dy, by.tile, by.tile, filters_, {0, 0}), 1, transposed(by.output));
-    Value s = b_.contract("tpc,tpk->pck", b_.reshape(input_tiles(by, x), {tiles(), places, channels_}), b_.reshape(z, {tiles(), places, filters_}));
+    Value v = both(input_windows(by, x), 1, by.input);
+    Value s;
+    if (parts > 1) {
+      Value in_parts = b_.contract("xtpc,xtpk->xpck", b_.reshape(v, {parts, tiles() / parts, places, channels_}), b_.reshape(z, {parts, tiles() / parts, places, filters_}));
+      s = b_.reduce(Op::reduce_sum, in_parts, {0});
+    } else {
+      s = b_.contract("tpc,tpk->pck", b_.reshape(v, {tiles(), places, channels_}), b_.reshape(z, {tiles(), places, filters_}));
+    }
     return both(b_.reshape(s, {window, window, channels_, filters_}), 0, transposed(by.kernel));
   }
 };

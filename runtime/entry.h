@@ -28,12 +28,17 @@ struct ScalarInput {
   const int64_t* integer;
 };
 
+/// Of a call with local ones.
+constexpr size_t most_arguments = 64;
+
 struct ResolvedCall {
   gradc_kernel run;
   char* const* args;
   int64_t units, grain;
   uint32_t index;   // within the entry: the row of a profile
   const program::Call* source;
+  uint64_t local_bytes = 0;                // of scratch, before what the kernel itself uses
+  std::vector<uint64_t> unit_bytes = {};   // per argument that is local (args holds its offset in scratch): from unit to unit; empty if none is
 };
 
 // One thread's share of a strand: [begin, end) not yet taken, and the opening of the phase that it belongs to. The owner takes from the front,
@@ -46,6 +51,7 @@ struct alignas(64) Share {
 
 struct ResolvedStrand {
   int64_t granules;
+  int64_t block;   // units that go through all calls at a time; 0: a granule, or several
   std::vector<ResolvedCall> calls;
   std::unique_ptr<Share[]> shares;   // one per thread
 };

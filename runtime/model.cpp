@@ -111,6 +111,7 @@ Result<char*> Model::resolve(const program::Place* place, size_t bytes, const ch
   if (!place) return damaged(fmt::format("{} without a place", what));
   struct { char* base; size_t size; } spaces[] = {
       {variables_block_.data(), variables_block_.size()}, {arena_.data(), arena_.size()}, {const_cast<char*>(constants_), constants_bytes_}};
+  if (place->space() == program::Space::local) return reinterpret_cast<char*>(place->offset());   // each thread adds where its scratch begins
   auto& space = spaces[size_t(place->space())];
   if (place->offset() > space.size || bytes > space.size - place->offset()) return damaged(fmt::format("{} outside its block", what));
   return space.base + place->offset();
@@ -174,7 +175,7 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
     for (uint32_t s = 0; s < size(strands); ++s) {
       const program::Strand& from = *strands->Get(s);
       if (from.granules() >> Share::bits != 0) return damaged("a strand with more granules than fit");
-      ResolvedStrand strand{int64_t(from.granules()), {}, std::make_unique<Share[]>(size_t(threads()))};
+      ResolvedStrand strand{int64_t(from.granules()), int64_t(from.block()), {}, std::make_unique<Share[]>(size_t(threads()))};
       for (uint32_t c = 0; c < size(from.calls()); ++c) {
         const program::Call& call = *from.calls()->Get(c);
         if (call.kernel() >= size(program_->kernels())) return damaged("a call of a kernel that there is not");
@@ -186,7 +187,9 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
           if (!at) return at.error();
           args[a] = *at;
         }
-        strand.calls.push_back({image->kernels[call.kernel()], args.get(), int64_t(call.units()), int64_t(call.grain()), entry.calls++, &call});
+        strand.calls.push_back({image->kernels[call.kernel()], args.get(), int64_t(call.units()), int64_t(call.grain()), entry.calls++, &call, entry.source->local_bytes()});
+        if (auto* bytes = call.unit_bytes()) strand.calls.back().unit_bytes.assign(bytes->begin(), bytes->end());
+        if (size_t local = strand.calls.back().unit_bytes.size(); local > 0 && (local != size(call.args()) || local > most_arguments)) return damaged("a call with local arguments that it has not");
         entry.args.push_back(std::move(args));
         phase_seconds += estimate(call.flops(), call.bytes());
         entry.flops += call.flops();

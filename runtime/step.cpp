@@ -4,6 +4,7 @@
 // finishes the one before it, the first and the last ones by the host without the others.
 #include "runtime/step.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -32,14 +33,29 @@ static int64_t take(const ResolvedStrand& strand, uint32_t epoch, int owner, int
 static bool loss_is_finite(const Port& loss) { return std::isfinite(read_number(loss.type.element, loss.data)); }
 
 void Invoke::operator()(const ResolvedCall& call, int64_t begin, int64_t end) const {
-  if (!times) return call.run(call.args, begin, end, scratch);
+  char* const* args = call.args;
+  char* moved[most_arguments];
+  if (!call.unit_bytes.empty()) {   // a local value begins with the first unit of the call
+    for (size_t a = 0; a < call.unit_bytes.size(); ++a)
+      moved[a] = call.unit_bytes[a] ? scratch + reinterpret_cast<uintptr_t>(args[a]) - uint64_t(begin) * call.unit_bytes[a] : args[a];
+    args = moved;
+  }
+  char* own = scratch + call.local_bytes;
+  if (!times) return call.run(args, begin, end, own);
   auto start = std::chrono::steady_clock::now();
-  call.run(call.args, begin, end, scratch);
+  call.run(args, begin, end, own);
   times->nanoseconds[call.index] += uint64_t(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
   ++times->granules[call.index];
 }
 
 static void run_granules(const ResolvedStrand& strand, int64_t first, int64_t count, const Invoke& invoke) {
+  if (strand.block > 0) {
+    const ResolvedCall& front = strand.calls.front();
+    const int64_t last = std::min((first + count) * front.grain, front.units);
+    for (int64_t begin = first * front.grain; begin < last; begin += strand.block)
+      for (const ResolvedCall& call : strand.calls) invoke(call, begin, std::min(begin + strand.block, last));
+    return;
+  }
   for (const ResolvedCall& call : strand.calls) {
     int64_t begin = first * call.grain, end = begin + count * call.grain;
     if (begin < call.units) invoke(call, begin, end < call.units ? end : call.units);
@@ -136,21 +152,24 @@ bool all_finite(ElementType element, const char* data, int64_t count) {
 
 const ResolvedCall* find_not_finite(const Entry& entry, char* scratch) {
   FloatControl control;
+  const Invoke invoke{scratch, nullptr};
   for (size_t i = 0; i < entry.first_update; ++i)
-    for (const ResolvedStrand& strand : entry.phases[i].strands)
+    for (const ResolvedStrand& strand : entry.phases[i].strands) {
+      if (strand.block > 0) run_granules(strand, 0, strand.granules, invoke);   // what its calls hand to each other lives for a block alone
       for (const ResolvedCall& call : strand.calls) {
-        for (int64_t begin = 0; begin < call.units; begin += call.grain)
-          call.run(call.args, begin, begin + call.grain < call.units ? begin + call.grain : call.units, scratch);
+        for (int64_t begin = 0; strand.block == 0 && begin < call.units; begin += call.grain) invoke(call, begin, std::min(begin + call.grain, call.units));
         uint32_t outputs = call.source->outputs(), first = call.source->args()->size() - outputs;
         for (uint32_t o = 0; o < outputs && call.source->output_types() && o < call.source->output_types()->size(); ++o) {
           Type type = to_type(call.source->output_types()->Get(o));
           bool finite = true;
+          if (!call.unit_bytes.empty() && call.unit_bytes[first + o] > 0) continue;
           for_runs(to_layout(call.source->output_types()->Get(o)), type.shape, [&](int64_t, int64_t stored, int64_t count) {
             finite = finite && all_finite(type.element, call.args[first + o] + size_t(stored) * info(type.element).bytes, count);
           });
           if (!finite) return &call;
         }
       }
+    }
   return nullptr;
 }
 

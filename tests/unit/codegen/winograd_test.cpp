@@ -1,9 +1,16 @@
 // Kernels of Winograd's algorithm: transforms as maps in tiles, tiles that reach behind the end of an axis, products for each place of a tile.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "codegen/execute.h"
 #include "codegen/unit_rows.h"
+#include "ir/evaluate.h"
 #include "ir/infer.h"
 #include "passes/fusion.h"
+#include "passes/pass.h"
 #include "passes/winograd.h"
 #include "kernel_harness.h"
 
@@ -61,4 +68,54 @@ TEST_CASE("transforms and products go by tiles: one strand") {
     }
   }
   CHECK(chain == 3);
+}
+
+namespace {
+// s = sum(relu(conv(x, w) + bias) * r), its result and its gradients by x, w and bias.
+Function with_gradients(int64_t samples, int64_t extent, int64_t channels, int64_t filters) {
+  Function f;
+  Builder b(f);
+  const Type image{ElementType::f32, {samples, extent, extent, channels}}, kernel{ElementType::f32, {3, 3, channels, filters}};
+  Value x = b.make(Op::mark, {b.input("x", image)}), w = b.make(Op::mark, {b.variable("w", kernel)});
+  const std::vector<int64_t> ones(2, 1);
+  auto windows = [&](Value v) {
+    return b.make(Op::windows, {v}, {{Attr::axes, std::vector<int64_t>{1, 2}}, {Attr::size, std::vector<int64_t>(2, 3)}, {Attr::stride, ones}, {Attr::dilation, ones}, {Attr::low, ones}, {Attr::high, ones}, {Attr::value, 0.0}});
+  };
+  Value y = b.map(Op::max, {b.contract("nijuvc,uvck->nijk", windows(x), w), b.scalar(0, ElementType::f32)});
+  Value s = b.reduce(Op::reduce_sum, b.map(Op::mul, {y, b.input("r", b.type(y))}), {0, 1, 2, 3});
+  f.results = {{"y", y, false}, {"dx", b.make(Op::grad, {s, x}), false}, {"w", b.map(Op::sub, {w, b.make(Op::grad, {s, w})}), true}};
+  gradc::passes::expand_gradients(f);
+  gradc::passes::optimize(f);
+  return f;
+}
+}  // namespace
+
+TEST_CASE("a convolution and its gradients, planned and run: blocks of tiles, sums in parts, values that are local to a thread") {
+  for (auto [samples, extent, channels, filters] : {std::array<int64_t, 4>{4, 16, 16, 32}, {5, 13, 16, 16}, {3, 9, 20, 12}, {1, 7, 128, 64}})
+    for (const Target& target : test::targets()) {
+      Function f = with_gradients(samples, extent, channels, filters);
+      Bindings at;
+      std::mt19937 random(7);
+      for (const Node& node : f.nodes)
+        if (node.op == Op::input || node.op == Op::variable) {
+          Tensor t(node.type);
+          for (int64_t i = 0; i < t.size(); ++i) t.set(i, std::uniform_real_distribution<float>(-1, 1)(random));
+          at[(node.op == Op::variable ? "@" : "") + node.attrs.text(Attr::name)] = t;
+        }
+      Bindings wanted = evaluate(f, at);
+      REQUIRE(gradc::passes::use_winograd(f, Winograd::tile4) >= 2);
+      gradc::passes::prepare_for_fusion(f);
+      std::vector<KernelCall> calls = gradc::passes::fuse(f);
+      bool parts = std::any_of(calls.begin(), calls.end(), [](const KernelCall& call) { return call.kernel.parts > 0; });
+      INFO(samples << " samples, " << extent << ", " << channels << " to " << filters << " on " << target.name);
+      CHECK(parts == (samples * ((extent + 3) / 4) * ((extent + 3) / 4) >= 64));   // two parts of 32 tiles at least
+      Bindings is = execute(f, calls, at, target);
+      for (const char* name : {"y", "dx", "@w"}) {
+        const Tensor &a = is.at(name), &b = wanted.at(name);
+        double largest = 0, difference = 0;
+        for (int64_t i = 0; i < b.size(); ++i) largest = std::max(largest, std::abs(b.at(i))), difference = std::max(difference, std::abs(a.at(i) - b.at(i)));
+        INFO(name);
+        CHECK(difference < 3e-5 * largest);
+      }
+    }
 }
