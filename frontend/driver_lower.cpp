@@ -79,7 +79,11 @@ bool lower_to_gradient(Program& program, ir::Module& out, ir::Precision precisio
     ir::Function f = std::move(source);
     std::optional<passes::SampleError> error;
     if (f.name.starts_with("accumulate.")) error = passes::mask_samples(f, samples);
-    if (f.name.starts_with("export.")) error = passes::check_rows(f, samples);
+    if (f.name.starts_with("export.")) {
+      passes::expand_gradients(f);   // of a sum over samples each row has its own: the sum itself is gone then
+      f.prune();
+      error = passes::check_rows(f, samples);
+    }
     if (error) {
       fail(*error);
       continue;

@@ -230,12 +230,12 @@ void TrainElaborator::build_validation(const std::vector<StepPlan>& plans) {
   Scoped<Emission*> to(e_.out, &emission);
   Evaluation evaluation;
   Found found = run_block(*plan, evaluation, false);
-  auto result = [&](const std::string& name, const Value& value, const Span& at, const char* what) {
+  auto result = [&](const std::string& name, const Value& value, const Span& at, const char* what, bool table = false) {
     if (value.is<Poison>()) return;
     ir::Value v = value.is<Number>() || value.is<Tensor>() ? e_.float_node(value, at) : ir::Value{};
-    if (!v.valid() || e_.type(v).rank() != 0) {
+    if (!v.valid() || e_.type(v).rank() > (table ? 2 : 0)) {
       std::string is = v.valid() ? ir::to_string(e_.type(v)) : kind_of(value);
-      e_.fail(DiagnosticId::bad_training, at, fmt::format("{} `{}` must be a scalar, this is {}", what, name, is), "", {}, {"`mean(...)` averages over the batch"});
+      e_.fail(DiagnosticId::bad_training, at, fmt::format("{} `{}` must be a scalar{}, this is {}", what, name, table ? " or a table" : "", is), "", {}, {"`mean(...)` averages over the batch"});
       return;
     }
     emission.function.results.push_back({name, v, false});
@@ -254,7 +254,7 @@ void TrainElaborator::build_validation(const std::vector<StepPlan>& plans) {
       e_.fail(DiagnosticId::duplicate_name, found.report_spans[i], fmt::format("there are two figures named `{}`", name));
       continue;
     }
-    result(name, found.reports[i].second, found.report_spans[i], "the report");
+    result(name, found.reports[i].second, found.report_spans[i], "the report", true);
     image_.reports.push_back(name);
   }
   emission.function.prune();

@@ -16,7 +16,7 @@ struct CommandOptions {
   std::optional<int64_t> seed;
   std::vector<std::string> data;       // DIR, or NAME=DIR
   std::string checkpoint;              // "": the default, NAME.ckpt in the current folder
-  bool json = false, profile = false, untrained = false;
+  bool json = false, profile = false, confusion = false, untrained = false;
   std::vector<std::string> set;        // name=value
   // train
   std::optional<int64_t> epochs, steps, watch;
@@ -27,6 +27,7 @@ struct CommandOptions {
   // eval, predict, bench, weights
   std::string split, export_name, out, format = "text";
   std::vector<std::string> inputs;     // FILE in the order of the inputs, or NAME=FILE
+  std::string parameter;               // of filters
   std::string index;                   // I or FIRST:LAST
   double seconds = 1;
   std::string only;                    // what bench times: train, predict, or both
@@ -39,6 +40,7 @@ Status command_predict(Model&, const CommandOptions&);
 Status command_info(Model&, const CommandOptions&);
 Status command_bench(Model&, const CommandOptions&);
 Status command_weights(Model&, const CommandOptions&);
+Status command_filters(Model&, const CommandOptions&);
 Status command_plot(const CommandOptions&);   // needs no model
 
 /// Logs of train to an SVG picture; out "": named after the first.

@@ -21,12 +21,13 @@ constexpr CommandRow commands[] = {
     {"info", "Parameters, shapes, memory, kernels, settings", command_info},
     {"bench", "Times training steps and prediction at batch 1", command_bench},
     {"weights", "Writes the weights as a safetensors file", command_weights},
+    {"filters", "Writes weights as pictures: the filters of a convolution, or of a first dense layer", command_filters},
     {"plot", "Draws what 'train --log' has written, several runs in one picture, as SVG", nullptr, command_plot},
 };
 }  // namespace
 
 static void add_options(CLI::App& app, std::string_view command, CommandOptions& o) {
-  bool train = command == "train", eval = command == "eval", predict = command == "predict", bench = command == "bench", weights = command == "weights", plot = command == "plot";
+  bool train = command == "train", eval = command == "eval", predict = command == "predict", bench = command == "bench", weights = command == "weights", plot = command == "plot", filters = command == "filters";
   if (plot) {
     app.add_option("logs", o.inputs, "Files that 'train --log' has written")->required();
     app.add_option("-o,--out", o.out, "The picture (default: the first log's name, .svg)");
@@ -36,9 +37,9 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
   app.add_option("--seed", o.seed, "Seed of first values, shuffling and noise (default: the model file's)");
   app.add_flag("--json", o.json, "Print JSON");
   if (train || eval || predict || bench) app.add_option("--data", o.data, "Folder of the data; NAME=DIR for one data set alone");
-  if (train || eval || predict || weights)
+  if (train || eval || predict || weights || filters)
     app.add_option("--checkpoint", o.checkpoint, train ? "Where to save (default: NAME.ckpt in the current folder, or what is resumed)" : "Trained model (default: NAME.ckpt in the current folder)");
-  if (eval || predict || weights) app.add_flag("--untrained", o.untrained, "Use the first values instead of a checkpoint");
+  if (eval || predict || weights || filters) app.add_flag("--untrained", o.untrained, "Use the first values instead of a checkpoint");
   if (train || eval) app.add_option("--set", o.set, "Hyperparameter or config value: name=number");
   if (train || eval) app.add_flag("--profile", o.profile, "Print kernels with time, GFLOP/s, share and source lines");
   if (train || bench) app.add_option("--optimizer", o.optimizer, "Optimizer, of those that were compiled in (see info)");
@@ -55,14 +56,20 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
     app.add_option("--watch", o.watch, "Look at the gradients every so many steps (the model file says `watch gradients`; 0: never)")->check(CLI::NonNegativeNumber);
     app.add_flag("--quiet", o.quiet, "Print no progress");
   }
+  if (eval) app.add_flag("--confusion", o.confusion, "Show which classes are taken for which (of a report that is such a table)");
+  if (eval) app.add_option("-o,--out", o.out, "Write the confusion matrix to this file, .svg or .csv");
   if (eval || predict) app.add_option("--split", o.split, "Data to use, as data.split");
   if (predict) {
     app.add_option("inputs", o.inputs, "A file for each input: .npy, .csv or IDX; NAME=FILE in any order");
     app.add_option("--export", o.export_name, "Which export (default: the first)");
     app.add_option("--index", o.index, "Samples of the data instead of files: I or FIRST:LAST");
-    app.add_option("--format", o.format, "text, json or npy")->check(CLI::IsMember({"text", "json", "npy"}));
+    app.add_option("--format", o.format, "text, json, npy or png")->check(CLI::IsMember({"text", "json", "npy", "png"}));
   }
   if (predict || weights) app.add_option("-o,--out", o.out, predict ? "Write to this file" : "The safetensors file")->required(weights);
+  if (filters) {
+    app.add_option("--parameter", o.parameter, "Which (default: the first kernel of a convolution, else the first matrix as long as an image)");
+    app.add_option("-o,--out", o.out, "The picture (default: filters.png)");
+  }
   if (bench) {
     app.add_option("--seconds", o.seconds, "How long to measure")->check(CLI::PositiveNumber);
     app.add_option("--only", o.only, "train or predict")->check(CLI::IsMember({"train", "predict"}));

@@ -6,6 +6,7 @@
 #include "runtime/command.h"
 #include "runtime/file.h"
 #include "runtime/json.h"
+#include "runtime/picture.h"
 #include "runtime/predict.h"
 
 namespace gradc::runtime {
@@ -107,6 +108,21 @@ static Status write_npy(const std::string& path, const FieldType& field, const c
   return write_whole(path, {magic, header, {data, field.type.bytes() * size_t(rows)}});
 }
 
+// A sample's results stand side by side.
+static Status write_pictures(const Predictor& predictor, const std::vector<char*>& outputs, int64_t rows, const std::string& path) {
+  if (path.empty()) return Error{GRADC_INVALID, "pictures need --out FILE.png"};
+  std::vector<Picture> pictures;
+  for (int64_t row = 0; row < rows; ++row)
+    for (size_t o = 0; o < outputs.size(); ++o) {
+      const FieldType& field = predictor.outputs()[o];
+      int64_t height, width, channels;
+      if (!picture_shape(field.type.shape, height, width, channels))
+        return Error{GRADC_INVALID, fmt::format("'{}' is {} for a sample, which is no picture: [height, width], or that with 1 or 3 channels behind", field.name, to_string(field.type))};
+      pictures.push_back(picture_of(field.type.element, outputs[o] + size_t(row) * field.type.bytes(), height, width, channels));
+    }
+  return write_png(path, grid(pictures, outputs.size(), 112));
+}
+
 Status command_predict(Model& model, const CommandOptions& options) {
   auto predictor = Predictor::create(model, options.export_name);
   if (!predictor) return std::move(predictor.error());
@@ -132,6 +148,7 @@ Status command_predict(Model& model, const CommandOptions& options) {
     }
     return {};
   }
+  if (options.format == "png" || (options.format == "text" && options.out.ends_with(".png"))) return write_pictures(*predictor, outputs, samples->count, options.out);
   std::string out;
   if (options.json || options.format == "json") {
     JsonObject values;

@@ -4,11 +4,14 @@
 #include <csignal>
 #include <cstring>
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "runtime/command.h"
+#include "runtime/file.h"
 #include "runtime/json.h"
 #include "runtime/progress.h"
+#include "runtime/table.h"
 
 namespace gradc::runtime {
 
@@ -97,7 +100,25 @@ Status command_train(Model& model, const CommandOptions& options) {
   return {};
 }
 
+static std::string table_json(const Table& table) {
+  std::vector<std::string> items;
+  const size_t columns = size_t(table.shape.back());
+  for (size_t i = 0; i < table.values.size(); ++i) items.push_back(json_number(table.values[i]));
+  if (table.shape.size() == 1) return json_array(items);
+  std::vector<std::string> rows;
+  for (size_t i = 0; i < items.size(); i += columns) rows.push_back(json_array({items.begin() + int64_t(i), items.begin() + int64_t(i + columns)}));
+  return json_array(rows);
+}
+
+static Status write_confusion(const Confusion& confusion, const std::string& path, const std::string& title) {
+  if (path.empty()) return {};
+  if (path.ends_with(".svg")) return write_whole(path, {confusion_svg(confusion, title)});
+  if (path.ends_with(".csv")) return write_whole(path, {confusion_csv(confusion)});
+  return Error{GRADC_INVALID, fmt::format("a confusion matrix is written as .svg or .csv, not '{}'", path)};
+}
+
 Status command_eval(Model& model, const CommandOptions& options) {
+  if (!options.confusion && !options.out.empty()) return Error{GRADC_INVALID, "--out takes the confusion matrix: add --confusion"};
   GRADC_TRY(load_trained(model, options));
   const program::Train* train = nullptr;
   for (uint32_t i = 0; i < size(model.program()->trains()); ++i)
@@ -123,16 +144,32 @@ Status command_eval(Model& model, const CommandOptions& options) {
   if (options.profile) model.start_profile();
   static const std::vector<uint32_t> in_order;
   SampleRows rows(*samples, in_order);
-  Figures figures = evaluator->run(model, rows, samples->count);
+  std::vector<Table> tables;
+  Figures figures = evaluator->run(model, rows, samples->count, &tables);
+  std::optional<Confusion> confusion;
+  if (options.confusion) {
+    auto found = find_confusion(tables);
+    if (!found) return std::move(found.error());
+    confusion = std::move(*found);
+    GRADC_TRY(write_confusion(*confusion, options.out, fmt::format("{}, {}", model.name(), samples->name)));
+  }
   if (options.json) {
     JsonObject out;
     out.add("data", std::string_view(samples->name)).add("samples", samples->count);
     for (auto& [name, value] : figures) out.add(name, value);
+    for (const Table& table : tables) out.raw(table.name, table_json(table));
     if (options.profile) out.raw("profile", profile_json(model));
     fmt::print("{}\n", out.text());
     return {};
   }
   fmt::print("{} ({} samples)  {}\n", samples->name, samples->count, figures_text(figures));
+  if (confusion && options.out.empty()) {
+    const bool terminal = isatty(1);
+    const char* no_colour = std::getenv("NO_COLOR");
+    winsize window{};
+    size_t columns = terminal && ioctl(1, TIOCGWINSZ, &window) == 0 ? window.ws_col : 0;
+    fmt::print("\n{}", confusion_text(*confusion, terminal && !(no_colour && *no_colour), columns));
+  }
   if (options.profile) fmt::print("{}", profile_text(model));
   return {};
 }

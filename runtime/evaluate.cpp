@@ -19,7 +19,7 @@ Result<Evaluator> Evaluator::create(Model& model, const program::Accumulated* ac
   return evaluator;
 }
 
-Figures Evaluator::run(Model& model, RowSource& source, int64_t rows) {
+Figures Evaluator::run(Model& model, RowSource& source, int64_t rows, std::vector<Table>* tables) {
   const std::vector<Port>& outputs = entry_->outputs;
   std::vector<std::vector<double>> totals(outputs.size());
   for (int64_t first = 0; first < rows; first += chunk_) {
@@ -55,7 +55,15 @@ Figures Evaluator::run(Model& model, RowSource& source, int64_t rows) {
   model.scalars.valid = rows;
   model.scalars.row = 0;
   model.run(*finish_);
-  for (const Port& output : finish_->outputs) figures.push_back({output.name, read_number(output.type.element, output.data)});
+  for (const Port& output : finish_->outputs) {
+    if (output.type.shape.empty()) {
+      figures.push_back({output.name, read_number(output.type.element, output.data)});
+    } else if (tables) {
+      Table table{output.name, output.type.shape, {}};
+      for (int64_t i = 0; i < output.type.elements(); ++i) table.values.push_back(read_number(output.type.element, output.data + size_t(i) * info(output.type.element).bytes));
+      tables->push_back(std::move(table));
+    }
+  }
   return figures;
 }
 

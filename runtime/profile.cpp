@@ -14,7 +14,7 @@ struct Row {
   double seconds = 0, flops = 0, bytes = 0;   // seconds: of all threads together
   uint64_t runs = 0;
 };
-struct Table {
+struct KernelTimes {
   std::vector<Row> rows;
   double seconds = 0, waiting = 0;   // of all threads together
 };
@@ -37,8 +37,8 @@ static std::string joined_lines(const program::Call& call) {
   return lines;
 }
 
-static Table gather(const Model& model) {
-  Table table;
+static KernelTimes gather(const Model& model) {
+  KernelTimes table;
   for (auto& [entry, times] : model.profile()) {
     double in_kernels = 0;
     int active = entry->parallel ? model.threads() : 1;
@@ -66,7 +66,7 @@ static Table gather(const Model& model) {
 }
 
 std::string profile_text(const Model& model) {
-  Table table = gather(model);
+  KernelTimes table = gather(model);
   size_t entry_width = 5, kernel_width = 6;
   for (const Row& row : table.rows) entry_width = std::max(entry_width, row.entry.size()), kernel_width = std::max(kernel_width, row.kernel.size());
   kernel_width = std::min<size_t>(kernel_width, 60);
@@ -81,7 +81,7 @@ std::string profile_text(const Model& model) {
 }
 
 std::string profile_json(const Model& model) {
-  Table table = gather(model);
+  KernelTimes table = gather(model);
   std::vector<std::string> rows;
   for (const Row& row : table.rows) {
     if (row.runs == 0) continue;
