@@ -212,11 +212,12 @@ void choose_lines(ContractPlan& plan, const Target& target) {
   const int64_t call = plan.dynamic_rows ? std::min(plan.rows, grain(plan.kernel.units)) : plan.rows;
   room.calls = {{call, plan.rows / call}};
   if (plan.rows % call) room.calls.push_back({plan.rows % call, 1});
+  if (lines.across) room.lane_vectors = 1;   // lines begin and end anywhere in a vector
   use(plan, rank_tiles(room, target).front());
   plan.depth_block = plan.depth, plan.row_block = plan.rows;
   const int64_t count = lines.digits[lines.line].extent;
   lines.at_once = count;
-  if (lines.bordered) {
+  if (lines.bordered && !lines.across) {
     lines.line_stride = up(lines.line_stride, 16);
     if (lines.line_stride * bytes % 1024 == 0) lines.line_stride += 16;
     if (lines.line > 0) lines.at_once = std::clamp<int64_t>(copied_bytes / (lines.line_stride * bytes), 1, count);

@@ -105,7 +105,7 @@ Values ContractEmitter::line_products(const Panel& panel, int height, LlvmValue 
   auto digits = digits_;
   auto operand = [&](bool of_a) {
     const ContractLines::Operand& access = of_a ? lines.a : lines.b;
-    const bool copied = of_a && lines.bordered;
+    const bool copied = of_a != lines.across && lines.bordered;
     Operand made;
     LlvmValue place = number(copied ? 0 : access.offset);
     for (size_t i = 0; i < plan_.axes.size(); ++i) {
@@ -139,11 +139,11 @@ Values ContractEmitter::line_products(const Panel& panel, int height, LlvmValue 
 // What is no part of a line stays zero while lines are copied between.
 void ContractEmitter::clear_borders() {
   const ContractLines& lines = *plan_.lines_of_a;
-  const int64_t width = plan_.width, from = lines.end / width * width;
+  const int64_t width = plan_.width, from = lines.across ? 0 : lines.end / width * width;
   LlvmValue zero = llvm::Constant::getNullValue(vector_);
   loop(number(0), number(lines.at_once), 1, [&](LlvmValue line) {
     LlvmValue to = at(scratch_at(lines.lines_offset), times(line, lines.line_stride));
-    loop(number(0), number(lines.begin), width, [&](LlvmValue i) { store(frame_.scratch, zero, at(to, i), vector_align_); });
+    if (!lines.across) loop(number(0), number(lines.begin), width, [&](LlvmValue i) { store(frame_.scratch, zero, at(to, i), vector_align_); });
     loop(number(from), number(lines.line_stride), width, [&](LlvmValue i) { store(frame_.scratch, zero, at(to, i), vector_align_); });
   });
 }
@@ -152,14 +152,24 @@ void ContractEmitter::copy_lines(LlvmValue first, LlvmValue last) {
   const ContractLines& lines = *plan_.lines_of_a;
   constexpr int64_t at_a_time = 4;
   const int64_t width = plan_.width, size = lines.end - lines.begin, whole = size / (at_a_time * width) * (at_a_time * width);
-  const Buffer& buffer = frame_.inputs[lines.a.argument];
-  LlvmValue start = number(lines.a.offset + lines.begin);
+  const ContractLines::Operand& source = lines.across ? lines.b : lines.a;
+  auto stride = [&](int digit) { return lines.across ? lines.digits[digit].b : lines.digits[digit].a; };
+  const Buffer& buffer = frame_.inputs[source.argument];
+  LlvmValue start = number(source.offset + lines.begin * (lines.across ? lines.apart : 1));
   for (size_t i = 0; i < plan_.axes.size(); ++i)
-    if (plan_.axes[i].role == AxisRole::loop && !lines.axes_within[i]) start = add(start, times(index_[i], lines.a.axes[i]));
-  for (int i = 0; i < lines.line; ++i) start = add(start, times(digits_[i], lines.digits[i].a));
+    if (plan_.axes[i].role == AxisRole::loop && !lines.axes_within[i]) start = add(start, times(index_[i], source.axes[i]));
+  for (int i = 0; i < lines.line; ++i) start = add(start, times(digits_[i], stride(i)));
   loop(first, last, 1, [&](LlvmValue line) {
-    LlvmValue from = at(buffer.pointer, add(start, times(line, lines.digits[lines.line].a)));
+    LlvmValue from = at(buffer.pointer, add(start, times(line, stride(lines.line))));
     LlvmValue to = at(scratch_at(lines.lines_offset), add(times(b_.CreateSub(line, first), lines.line_stride), number(lines.begin)));
+    if (lines.across && lines.channels > 1) {
+      for (int64_t x = 0; x < size; x += width)
+        for (int64_t c = 0; c < lines.channels; c += width) {
+          Values turned = transposed_block(buffer, at(from, x * lines.apart + c), lines.apart, std::min(width, size - x), std::min(width, lines.channels - c));
+          for (size_t i = 0; i < turned.size(); ++i) store(frame_.scratch, turned[i], at(to, (c + static_cast<int64_t>(i)) * lines.pitch + x), bytes_);
+        }
+      return;
+    }
     auto copy = [&](LlvmValue place) { store(frame_.scratch, load(buffer, at(from, place), nullptr, bytes_), at(to, place), bytes_); };
     loop(number(0), number(whole), at_a_time * width, [&](LlvmValue i) {
       Values parts;

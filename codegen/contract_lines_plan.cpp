@@ -7,6 +7,7 @@
 //                          rows      reduced    digits         loops
 //   forward                j         v, c       u              n, i
 //   gradient of weights    v, c      j          n, i           u
+//   few filters            k         c          u, v           n, i          lanes along j
 //
 // Padding: lines above and below the image are left out (they would add zeros); the ends of a line are no matter of the inner loops, which
 // read a copy of the line with zeros around it. A line is copied once for all filters and rows that read it, a hundredth of the work.
@@ -25,9 +26,11 @@ constexpr int64_t fewest_rows = 7;   // of a line; below that rows of several li
 
 class Arranger {
  public:
-  Arranger(const Kernel& kernel, const Target& target) : kernel_(kernel), target_(target) {}
+  explicit Arranger(const Kernel& kernel) : kernel_(kernel) {}
 
-  std::optional<ContractPlan> run() {
+  // `across`: with lanes along the lines of windows.
+  std::optional<ContractPlan> run(bool across) {
+    across_ = across;
     roles_ = read_roles(kernel_);
     ContractPlan plan;
     plan.form = choose_form(kernel_, roles_, false);
@@ -35,9 +38,11 @@ class Arranger {
     auto a = linear_access(kernel_, roles_.a, true), b = linear_access(kernel_, roles_.b);
     if (!a || !b || a->blocked >= 0 || b->blocked >= 0) return std::nullopt;
     a_ = *a, b_ = *b;
-    if (!find_border() || !group()) return std::nullopt;
-    merge_indices(kernel_, roles_, groups_, reduced_, plan);
-    if (plan.lane_axis < 0 || plan.row_axis < 0 || plan.dynamic_lanes || plan.depth == 0 || plan.rows == 0) return std::nullopt;
+    if (!find_border() || !(across ? group_across() : group())) return std::nullopt;
+    Roles roles = roles_;
+    if (across) roles.swap();
+    merge_indices(kernel_, roles, groups_, reduced_, plan);
+    if (plan.lane_axis < 0 || plan.row_axis < 0 || (plan.dynamic_lanes && !across) || plan.depth == 0 || plan.rows == 0) return std::nullopt;
     ContractLines lines;
     if (!describe(lines)) return std::nullopt;
     plan.lines_of_a = std::move(lines);
@@ -46,7 +51,7 @@ class Arranger {
 
  private:
   const Kernel& kernel_;
-  const Target& target_;
+  bool across_ = false;
   Roles roles_;
   LinearAccess a_, b_;
   const LinearAccess::Guard* border_ = nullptr;   // of the ends of lines
@@ -133,13 +138,37 @@ class Arranger {
     return !reduced_.empty();
   }
 
+  // Lanes: the last index of a, along the line; rows: a run of b's. What the copy turns round takes no part in merging.
+  bool group_across() {
+    const std::string& letters = roles_.result;
+    if (!border_) return false;
+    size_t lane = letters.size(), row = letters.size();
+    for (size_t i = 0; i < letters.size(); ++i)
+      if (roles_.only_a(letters[i])) lane = i;
+    if (lane == letters.size() || step(*border_, letters[lane]) != 1 || (lane < roles_.outer && lane + 1 != roles_.outer)) return false;
+    while (row > lane + 1 && row > roles_.outer && roles_.only_b(letters[row - 1]) && (row == letters.size() || b_stride(letters[row - 1]) == b_stride(letters[row]) * extent(letters[row]))) --row;
+    if (row == letters.size()) return false;
+    for (size_t i = 0; i < letters.size(); ++i) {
+      if (i > row) {
+        groups_.back().letters += letters[i];
+        continue;
+      }
+      groups_.push_back({std::string(1, letters[i]), i == lane ? AxisRole::lanes : i == row ? AxisRole::rows : AxisRole::loop, i < roles_.outer});
+    }
+    for (char c : roles_.reduced)
+      if (extent(c) > 1) reduced_.emplace_back(1, c);
+    if (reduced_.empty() || guarded(reduced_.back()[0])) return false;
+    char last = reduced_.back()[0];
+    return within(last) ? along_ == 1 : a_stride(last) == 1;
+  }
+
   bool describe(ContractLines& lines) const {
     lines.a = {argument_number(kernel_.body[a_.input]), a_.offset, {}, a_stride(reduced_.back().back())};
     lines.b = {argument_number(kernel_.body[b_.input]), b_.offset, {}, b_stride(reduced_.back().back())};
     for (const Group& group : groups_) {
       lines.a.axes.push_back(a_stride(group.letters.back()));
       lines.b.axes.push_back(b_stride(group.letters.back()));
-      lines.axes_within.push_back(within(group.letters.back()) || group.role == AxisRole::rows);
+      lines.axes_within.push_back(within(group.letters.back()) || (group.role == AxisRole::rows && !across_));
       if (group.role == AxisRole::loop && group.letters.size() != 1) return false;
     }
     for (size_t i = 0; i + 1 < reduced_.size(); ++i) {
@@ -170,7 +199,34 @@ class Arranger {
       if (made.digit != lines.line) return false;
       lines.guards.push_back(std::move(made));
     }
+    if (across_) return describe_across(lines);
     return !border_ || describe_border(lines);
+  }
+
+  // Each channel's places on the line from the first that is asked for, with room for whole vectors at the end.
+  bool describe_across(ContractLines& lines) const {
+    constexpr int64_t vector = 16;
+    auto up = [](int64_t value) { return (value + vector - 1) / vector * vector; };
+    const char last = reduced_.back()[0];
+    int64_t places = 1;
+    for (char c : roles_.spec.a)
+      if (within(c)) places += step(*border_, c) * (extent(c) - 1);
+    lines.bordered = lines.across = true;
+    lines.begin = std::clamp<int64_t>(-border_->offset, 0, places);
+    lines.end = std::clamp<int64_t>(border_->extent - border_->offset, lines.begin, places);
+    lines.channels = within(last) ? 1 : extent(last);
+    lines.pitch = up(std::max(lines.begin + up(lines.end - lines.begin), places + vector));
+    lines.line_stride = lines.channels * lines.pitch;
+    lines.apart = along_;
+    for (size_t i = 0; i < groups_.size(); ++i)
+      if (within(groups_[i].letters.back())) lines.a.axes[i] = step(*border_, groups_[i].letters.back());
+    const size_t first = lines.digits.size() - (reduced_.size() - 1);
+    for (size_t i = 0; i + 1 < reduced_.size(); ++i)
+      if (within(reduced_[i][0])) lines.digits[i + first].a = step(*border_, reduced_[i][0]);
+    lines.a.depth = within(last) ? step(*border_, last) : lines.pitch;
+    std::swap(lines.a, lines.b);
+    for (ContractLines::Digit& digit : lines.digits) std::swap(digit.a, digit.b);
+    return true;
   }
 
   // A copied line begins where all indices that move along it are 0.
@@ -201,10 +257,16 @@ class Arranger {
 std::optional<ContractPlan> arrange_lines(const Kernel& kernel, const Target& target) {
   const Node& hero = kernel.body[kernel.hero];
   if (contract_precision(hero.attrs) != Precision::f32) return std::nullopt;
-  auto plan = Arranger(kernel, target).run();
+  const int width = target.lanes * 4 / static_cast<int>(element_bytes(kernel.body.type(kernel.hero).element));
+  auto plan = Arranger(kernel).run(false);
+  // Lanes that are empty, against those at the end of lines and stores to places apart.
+  if (target.avx512 && plan && plan->lanes % width != 0)
+    if (auto across = Arranger(kernel).run(true)) {
+      auto full = [&](int64_t lanes) { return static_cast<double>(lanes) / static_cast<double>((lanes + width - 1) / width * width); };
+      if (across->lines_of_a->line == 0 && full(across->lanes) > 1.25 * full(plan->lanes)) return across;
+    }
   if (!plan) return std::nullopt;
   // Masks of lanes take too long where they are no registers of their own; the ends of rows are packed there.
-  const int width = target.lanes * 4 / static_cast<int>(element_bytes(kernel.body.type(kernel.hero).element));
   if (!target.avx512 && plan->lanes % width != 0) return std::nullopt;
   if (plan->lines_of_a->line > 0 && !(plan->dynamic_rows && plan->kernel.outer + 1 == static_cast<int64_t>(plan->axes.size()))) return std::nullopt;
   if (plan->lines_of_a->line == 0 && plan->rows < fewest_rows) return std::nullopt;

@@ -73,6 +73,10 @@ struct ContractLines {
   // A line whose ends may be missing is copied to scratch with zeros around it: indices that move along it are then strides in the copy.
   bool bordered = false;
   int64_t begin = 0, end = 0;            // elements of a line that exist
+  // Few filters would leave lanes empty: lanes along the line then, which is b and lies transposed in the copy, `pitch` places for each of its channels;
+  // `begin` and `end` count places.
+  bool across = false;
+  int64_t channels = 1, pitch = 0, apart = 0;   // apart: elements between neighbours on the line
   int64_t line_stride = 0;               // elements, of the copy
   std::vector<bool> axes_within;         // which axes and digits move along the line
   std::vector<bool> digits_within;

@@ -97,7 +97,7 @@ class Outline {
     const Node& node = f_[v];
     int owner = g_.of[v.id];
     // A stored view is a copy for its readers outside: in here it is a view of its base, which is what the groups' order knows about.
-    bool buffer = node.op == Op::input || node.op == Op::variable || node.op == Op::literal || (computes(node) && owner >= 0 && owner != self_ && g_.stored[v.id]);
+    bool buffer = node.op == Op::input || node.op == Op::variable || node.op == Op::literal || ((computes(node) || g_.copied.count(v)) && owner >= 0 && owner != self_ && g_.stored[v.id]);
     Value made;
     if (node.op == Op::after && !buffer) {
       wait_for(node.operands[1]);

@@ -35,6 +35,7 @@ struct Groups {
   std::vector<std::set<int>> readers;     // per node: groups that read it, from outside its own
   std::vector<bool> stored;               // per node: it has a buffer
   std::map<ir::Value, std::string_view> kept;   // why a value that its readers could have computed is stored
+  std::set<ir::Value> copied;             // views that have a buffer which contracts read
 
   const ir::Shape& shape(ir::Value v) const { return f.type(v).shape; }
   /// The value that is no view which `v` is computed from through views alone (v itself if it is none).

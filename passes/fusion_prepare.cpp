@@ -6,6 +6,7 @@
 
 #include "ir/builder.h"
 #include "ir/reduced_axes.h"
+#include "passes/filters.h"
 #include "passes/fusion.h"
 
 namespace gradc::passes {
@@ -30,6 +31,7 @@ void prepare_for_fusion(Function& f) {
       node.operands[1] = none ? shift : b.map(Op::add, {node.operands[1], shift});
       node.attrs.set(Attr::site, int64_t{0});
     }
+    if (node.op == Op::contract) turn_filters(out, node);
     if (!is_reduce(node.op) || node.op == Op::fold) {
       map[i] = out.append(std::move(node));
       continue;

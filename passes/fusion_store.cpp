@@ -1,6 +1,7 @@
 // Which values get buffers. A map group whose values are computed by their readers vanishes.
 #include <algorithm>
 
+#include "passes/filters.h"
 #include "passes/fusion_groups.h"
 
 namespace gradc::passes {
@@ -17,6 +18,7 @@ constexpr std::string_view fold = "sums many places, once";
 constexpr std::string_view result = "is stored anyway: it is a result";
 constexpr std::string_view awaited = "is what other kernels wait for";
 constexpr std::string_view hero = "is what its kernel is for";
+constexpr std::string_view lines = "turns filters round once, not for every line that they are applied to";
 }  // namespace because
 
 class Buffers {
@@ -34,6 +36,11 @@ class Buffers {
     for (const Result& r : f_.results) {
       if (g_.of[r.value.id] >= 0) keep(r.value, because::result);
       else if (storable_result(r.value)) store_copy(r.value);
+    }
+    for (size_t g = 0, count = g_.all.size(); g < count; ++g) {
+      if (g_.all[g].form != Form::contract || g_.all[g].nodes.empty()) continue;
+      for (Value operand : f_[g_.all[g].hero].operands)
+        if (turned_filters(f_, f_[g_.all[g].hero], operand)) copy_for(static_cast<int>(g), operand);
     }
     // From the last group to the first: a value that is computed by its readers makes what it reads theirs to read.
     std::vector<int> order = g_.sorted();
@@ -135,6 +142,14 @@ class Buffers {
           if (reader != g_.of[b.id] && g_.of[b.id] != g_.of[v.id]) g_.all[reader].needs.insert(g_.of[b.id]);
       }
     }
+  }
+
+  void copy_for(int reader, Value view) {
+    store_copy(view);
+    g_.copied.insert(view);
+    g_.kept[view] = because::lines;
+    g_.readers[view.id].insert(reader);
+    g_.all[reader].needs.insert(g_.of[view.id]);
   }
 
   void store_copy(Value v) {

@@ -116,6 +116,19 @@ TEST_CASE("convolutions of other forms", "[contract][lines]") {
   check(make("nijuvc,uvck->nkij", {2, 6, 10, 4}, {3, 3, 4, 16}, {1, 2}, {3, 3}, {1, 1}, 2), random);
 }
 
+TEST_CASE("few filters: lanes along the line", "[contract][lines]") {
+  std::mt19937 random(13);
+  // Lines of one vector and of two, one channel and more than a vector of them; a whole vector of filters is not few.
+  for (const Convolution& of : {same(2, 7, 14, 3, 6, 3), same(1, 9, 28, 1, 6, 5), same(2, 4, 13, 19, 5, 3), same(1, 5, 40, 16, 4, 3)}) {
+    INFO(of.text());
+    for (const Target& target : targets())
+      if (target.avx512) CHECK((direct(forward(of), target) && plan_contract(forward(of), target).lines_of_a->across));
+    for (int64_t outer : {1, 2, 3}) check(forward(of, outer), random);
+  }
+  for (const Target& target : targets())
+    if (target.avx512) CHECK(!plan_contract(forward(same(1, 9, 28, 1, 16, 5)), target).lines_of_a->across);
+}
+
 TEST_CASE("inner loops of convolutions do not touch the stack", "[contract][lines]") {
   for (const Target& target : targets()) {
     if (!target.fma) continue;

@@ -177,3 +177,25 @@ TEST_CASE("a mask of stored values is computed by its reader") {
   REQUIRE(calls.size() == 3);
   for (const KernelCall& call : calls) CHECK(call.results.size() == 1);
 }
+
+TEST_CASE("filters that lie along another axis are turned round once") {
+  // The gradient of a convolution's input: windows of dy by filters uvck, summed over k.
+  auto gradient = [](int64_t images) {
+    Function f;
+    Builder b(f);
+    Value dy = b.input("dy", {f32, {images, 8, 8, 16}}), w = b.variable("w", {f32, {3, 3, 4, 16}});
+    Value windows = b.make(Op::windows, {dy}, {{Attr::axes, std::vector<int64_t>{1, 2}}, {Attr::size, std::vector<int64_t>{3, 3}}, {Attr::stride, std::vector<int64_t>{1, 1}},
+                                               {Attr::dilation, std::vector<int64_t>{1, 1}}, {Attr::low, std::vector<int64_t>{1, 1}}, {Attr::high, std::vector<int64_t>{1, 1}}, {Attr::value, 0.0}});
+    f.results.push_back({"dx", b.contract("nijuvk,uvck->nijc", windows, b.make(Op::reverse, {w}, {{Attr::axes, std::vector<int64_t>{0, 1}}})), false});
+    return f;
+  };
+  Function many = gradient(32), few = gradient(2);
+  auto calls = fused(many);
+  REQUIRE(calls.size() == 2);
+  CHECK(calls[0].kernel.form == Form::map);
+  CHECK(calls[0].kernel.domain == Shape{3, 3, 16, 4});
+  CHECK(calls[1].kernel.form == Form::contract);
+  CHECK(calls[1].arguments[1] == calls[0].results[0]);
+  CHECK(calls[1].kernel.body[calls[1].kernel.hero].attrs.text(Attr::spec) == "nijuvk,uvkc->nijc");
+  CHECK(fused(few).size() == 1);
+}
