@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Module.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <atomic>
@@ -124,7 +125,12 @@ std::vector<char> image_object(const std::string& prefix, const std::vector<uint
   auto* pointer = llvm::PointerType::getUnqual(context);
   auto* i64 = llvm::Type::getInt64Ty(context);
 
-  auto* bytes = llvm::ConstantDataArray::get(context, llvm::ArrayRef<uint8_t>(program));
+  // A tenth of its size: plans repeat themselves.
+  uLongf packed_size = compressBound(program.size());
+  std::vector<uint8_t> packed(packed_size);
+  CHECK(compress2(packed.data(), &packed_size, program.data(), program.size(), Z_DEFAULT_COMPRESSION) == Z_OK);
+  packed.resize(packed_size);
+  auto* bytes = llvm::ConstantDataArray::get(context, llvm::ArrayRef<uint8_t>(packed));
   auto* data = new llvm::GlobalVariable(module, bytes->getType(), true, llvm::GlobalValue::PrivateLinkage, bytes, prefix + "_program");
   data->setAlignment(llvm::Align(64));
 
@@ -135,8 +141,8 @@ std::vector<char> image_object(const std::string& prefix, const std::vector<uint
   auto* table_type = llvm::ArrayType::get(pointer, entries.size());
   auto* table = new llvm::GlobalVariable(module, table_type, true, llvm::GlobalValue::PrivateLinkage, llvm::ConstantArray::get(table_type, entries), prefix + "_kernels");
 
-  auto* image_type = llvm::StructType::get(context, {pointer, i64, pointer});
-  auto* image = llvm::ConstantStruct::get(image_type, {data, llvm::ConstantInt::get(i64, program.size()), table});
+  auto* image_type = llvm::StructType::get(context, {pointer, i64, pointer, i64});
+  auto* image = llvm::ConstantStruct::get(image_type, {data, llvm::ConstantInt::get(i64, program.size()), table, llvm::ConstantInt::get(i64, packed.size())});
   auto* image_variable = new llvm::GlobalVariable(module, image_type, true, llvm::GlobalValue::ExternalLinkage, image, prefix + "_image");
   if (surface == Surface::library) {
     for (const Interface& f : functions) add_wrapper(module, prefix + "_", f, f.name == "create", image_variable, target);

@@ -45,7 +45,7 @@ void emit_tiles(Frame& frame, IndexSpace& space) {
     tiles.push_back(space.variable(counts[i]));
   }
   Expression e(frame, space, lanes_for(kernel, frame.target, kernel.domain.back()));
-  Nest nest(e, {kernel.domain.back()}, 0, 1);
+  Nest nest(e, {kernel.domain.back()}, 0, 1, 1);   // a tile is code enough
   frame.loop(frame.begin, frame.end, 1, [&](LlvmValue unit) {
     ScopeGuard scope(e);
     for (size_t i = outer; i-- > 0;) {

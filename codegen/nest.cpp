@@ -93,11 +93,10 @@ bool contiguous_along(const ir::Kernel& kernel, std::vector<Root> roots, IndexSp
   });
 }
 
-Nest::Nest(Expression& e, ir::Shape inner, size_t merged, int unroll) : e_(e), loops_(inner.begin(), inner.begin() + merged), unroll_(unroll) {
+Nest::Nest(Expression& e, ir::Shape inner, size_t merged, int unroll, int64_t straight) : e_(e), loops_(inner.begin(), inner.begin() + merged), unroll_(unroll) {
   extent_ = ir::shape_size(ir::Shape(inner.begin() + merged, inner.end()));
   int64_t count = (extent_ + e.lanes - 1) / e.lanes;
-  constexpr int64_t straight_limit = 4;
-  straight_ = loops_.empty() && count <= straight_limit;
+  straight_ = loops_.empty() && count <= straight;
   for (int64_t extent : loops_) variables_.push_back(e.space.variable(extent));
   if (!straight_) return;
   unroll_ = static_cast<int>(count);

@@ -33,8 +33,9 @@ struct Chunk {
 
 class Nest {
  public:
-  /// inner: the axes; those before `merged` become loops. Up to `unroll` chunks at a time.
-  Nest(Expression&, ir::Shape inner, size_t merged, int unroll);
+  /// inner: the axes; those before `merged` become loops. Up to `unroll` chunks at a time; where there are no loops and no more than `straight` chunks, all of
+  /// them.
+  Nest(Expression&, ir::Shape inner, size_t merged, int unroll, int64_t straight = 4);
 
   /// Whether all chunks are known at compile time and few: the body sees the same ones in each run, so values survive from run to run.
   bool straight() const { return straight_; }

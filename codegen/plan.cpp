@@ -456,7 +456,11 @@ struct Planner {
       out->flops += work(call.kernel.body, node);
       if (node.op != Op::input && node.loc.known()) lines.insert(module.describe(node.loc));
     }
-    out->lines.assign(lines.begin(), lines.end());
+    for (const std::string& line : lines) {
+      auto known = std::find(program.lines.begin(), program.lines.end(), line);
+      out->lines.push_back(static_cast<uint32_t>(known - program.lines.begin()));
+      if (known == program.lines.end()) program.lines.push_back(line);
+    }
     return out;
   }
 

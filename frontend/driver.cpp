@@ -153,7 +153,7 @@ struct Driver::State {
   // Plans all functions, some of them (by name) in segments. Whatever was planned before is forgotten.
   void plan(std::map<std::string, passes::Segments>& segments) {
     auto& image = program->image;
-    image.entries.clear(), image.variables.clear(), image.constants.clear();
+    image.entries.clear(), image.variables.clear(), image.constants.clear(), image.lines.clear();
     fused.clear();
     kernels = {};
     for (const ir::Function& function : optimized.functions) {
@@ -336,7 +336,7 @@ int Driver::run(const std::vector<std::string>& arguments) {
   std::vector<gradc_kernel> kernels;
   for (const codegen::Object& object : s.objects) jit.add(object.code);
   for (uint32_t i = 0; i < s.objects.size(); ++i) kernels.push_back(jit.lookup<gradc_kernel>(s.kernels.symbol(i)));
-  gradc_image image{program.data(), program.size(), kernels.data()};
+  gradc_image image{program.data(), program.size(), kernels.data(), 0};
   std::vector<const char*> raw;
   for (const std::string& argument : arguments) raw.push_back(argument.c_str());
   return gradc_main(&image, static_cast<int>(raw.size()), raw.data());

@@ -93,7 +93,9 @@ static std::string option_hint(CLI::App& app, const std::vector<std::string>& un
 }
 
 static int run_command_line(const gradc_image* image, int argc, const char* const* argv) {
-  const program::Program* program = image && image->program ? program::GetProgram(image->program) : nullptr;
+  std::vector<uint64_t> copy;
+  const uint8_t* bytes = image && image->program ? unpack(*image, copy) : nullptr;
+  const program::Program* program = bytes ? program::GetProgram(bytes) : nullptr;
   std::string name = program && program->name() ? program->name()->str() : "model";
   CLI::App app(fmt::format("{}: a neural network compiled by gradc", name), name);
   app.require_subcommand(1);

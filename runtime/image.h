@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-#define GRADC_ABI 1 /* Program.abi: raised with every change of program.fbs or of this file that old runtimes would misread */
+#define GRADC_ABI 2 /* Program.abi: raised with every change of program.fbs or of this file that old runtimes would misread */
 
 /* A kernel over units [begin, end). args: inputs, then results, 64-byte aligned. scratch: private to the thread. */
 typedef void (*gradc_kernel)(char* const* args, int64_t begin, int64_t end, char* scratch);
@@ -17,6 +17,7 @@ typedef struct gradc_image {
   const uint8_t* program; /* FlatBuffer, root gradc.program.Program */
   size_t program_size;
   const gradc_kernel* kernels; /* in the order of Program.kernels */
+  size_t packed_size;          /* if not 0: program is that many bytes of zlib, program_size what they unpack to */
 } gradc_image;
 
 #ifdef __cplusplus

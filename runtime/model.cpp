@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fmt/format.h>
+#include <zlib.h>
 
 #include "runtime/machine.h"
 
@@ -12,15 +13,21 @@ static Error damaged(std::string_view what) {
   return {GRADC_INTERNAL, fmt::format("the compiled program is damaged: {} (compile the model again)", what)};
 }
 
+const uint8_t* unpack(const gradc_image& image, std::vector<uint64_t>& copy) {
+  if (image.packed_size == 0 && reinterpret_cast<uintptr_t>(image.program) % 8 == 0) return image.program;
+  copy.resize(image.program_size / 8 + 1);
+  auto* bytes = reinterpret_cast<uint8_t*>(copy.data());
+  uLongf size = image.program_size;
+  if (image.packed_size == 0) std::memcpy(bytes, image.program, size);
+  else if (uncompress(bytes, &size, image.program, image.packed_size) != Z_OK || size != image.program_size) return nullptr;
+  return bytes;
+}
+
 Result<std::unique_ptr<Model>> Model::create(const gradc_image* image, int threads, const int64_t* seed) {
   if (!image || !image->program || image->program_size < 8) return Error{GRADC_INVALID, "no program in the image"};
   std::unique_ptr<Model> model(new Model);
-  const uint8_t* bytes = image->program;
-  if (reinterpret_cast<uintptr_t>(bytes) % 8 != 0) {
-    model->program_copy_.resize(image->program_size / 8 + 1);
-    std::memcpy(model->program_copy_.data(), bytes, image->program_size);
-    bytes = reinterpret_cast<const uint8_t*>(model->program_copy_.data());
-  }
+  const uint8_t* bytes = unpack(*image, model->program_copy_);
+  if (!bytes) return damaged("it does not unpack");
   flatbuffers::Verifier verifier(bytes, image->program_size, 64, 10'000'000);
   if (!program::VerifyProgramBuffer(verifier)) return damaged("its tables do not hold together");
   model->program_ = program::GetProgram(bytes);
@@ -277,10 +284,16 @@ std::string Model::explain_not_finite(Entry& entry, const std::function<void()>&
   fill_scalars(entry);
   const ResolvedCall* call = find_not_finite(entry, runner_->scratch(0));
   if (!call) return "run again, no kernel gives a value that is not finite";
-  std::string lines;
-  for (uint32_t i = 0; i < size(call->source->lines()); ++i) lines += (i ? ", " : "") + call->source->lines()->Get(i)->str();
+  std::string lines = fmt::format("{}", fmt::join(source_lines(*call->source), ", "));
   return fmt::format("the first value that is not finite comes from {}{}{}", lines.empty() ? "" : lines + " (", text(call->source->name()),
                      lines.empty() ? "" : ")");
+}
+
+std::vector<std::string> Model::source_lines(const program::Call& call) const {
+  std::vector<std::string> lines;
+  for (uint32_t i = 0; i < size(call.lines()); ++i)
+    if (call.lines()->Get(i) < size(program_->lines())) lines.push_back(program_->lines()->Get(call.lines()->Get(i))->str());
+  return lines;
 }
 
 void Model::initialize(int64_t seed) {

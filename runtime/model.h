@@ -49,6 +49,9 @@ struct Hyper {
   double value, declared;
 };
 
+/// The bytes of an image's program, 8-byte aligned; in `copy` unless they lie so in the image. Null if they do not unpack.
+const uint8_t* unpack(const gradc_image&, std::vector<uint64_t>& copy);
+
 class Model {
  public:
   /// threads 0: as many as pay. The first values are those of `seed`, or of the program's own.
@@ -85,6 +88,8 @@ class Model {
   const std::map<const Entry*, CallTimes>& profile() const { return profile_; }
 
   size_t arena_bytes() const { return arena_.size(); }
+  /// The lines of the model file that a call covers: "fashion.grad:12", "gradient of fashion.grad:12".
+  std::vector<std::string> source_lines(const program::Call&) const;
   size_t scratch_bytes() const { return scratch_.size(); }
 
  private:
@@ -95,7 +100,7 @@ class Model {
   void fill_scalars(Entry& entry);
 
   const program::Program* program_ = nullptr;
-  std::vector<uint64_t> program_copy_;   // used if the image's buffer is not aligned
+  std::vector<uint64_t> program_copy_;   // what unpack made
   const char* constants_ = nullptr;
   size_t constants_bytes_ = 0;
   Block variables_block_, arena_, scratch_, constants_copy_;

@@ -21,10 +21,9 @@ struct KernelTimes {
 }  // namespace
 
 // "fashion.grad:15, 16, gradient of 16" from "/home/me/fashion.grad:15", "/home/me/fashion.grad:16", "gradient of /home/me/fashion.grad:16".
-static std::string joined_lines(const program::Call& call) {
+static std::string joined_lines(const std::vector<std::string>& list) {
   std::string lines, file;
-  for (uint32_t i = 0; i < size(call.lines()); ++i) {
-    std::string line = call.lines()->Get(i)->str();
+  for (std::string line : list) {
     size_t space = line.rfind(' '), path = space == std::string::npos ? 0 : space + 1, colon = line.rfind(':');
     if (colon != std::string::npos && colon > path) {
       size_t slash = line.rfind('/', colon), name = slash == std::string::npos || slash < path ? path : slash + 1;
@@ -32,7 +31,7 @@ static std::string joined_lines(const program::Call& call) {
       line = line.substr(0, path) + (here == file ? line.substr(colon + 1) : line.substr(name));
       file = here;
     }
-    lines += (i ? ", " : "") + line;
+    lines += (lines.empty() ? "" : ", ") + line;
   }
   return lines;
 }
@@ -45,7 +44,7 @@ static KernelTimes gather(const Model& model) {
     for (const ResolvedPhase& phase : entry->phases)
       for (const ResolvedStrand& strand : phase.strands)
         for (const ResolvedCall& call : strand.calls) {
-          Row row{entry->name, text(call.source->name()), joined_lines(*call.source)};
+          Row row{entry->name, text(call.source->name()), joined_lines(model.source_lines(*call.source))};
           uint64_t nanoseconds = 0;
           for (const auto& thread : times.threads) nanoseconds += thread.nanoseconds[call.index];
           row.seconds = double(nanoseconds) * 1e-9;

@@ -118,7 +118,7 @@ TEST_CASE("every granule runs once a run, after all of the phase before") {
   flatbuffers::FlatBufferBuilder builder;
   program::FinishProgramBuffer(builder, program::Program::Pack(builder, &tables));
   gradc_kernel kernels[] = {first_kernel, second_kernel};
-  gradc_image image{builder.GetBufferPointer(), builder.GetSize(), kernels};
+  gradc_image image{builder.GetBufferPointer(), builder.GetSize(), kernels, 0};
   for (int threads : {1, 2, 5, 9}) {
     auto model = Model::create(&image, threads, nullptr);
     REQUIRE(model);

@@ -166,7 +166,8 @@ struct Builder {
     for (Shape& shape : outputs) call->output_types.push_back(type(ElementType::f32, shape));
     call->flops = options.heavy ? 1e6 : 100;
     call->name = program.kernels[kernel]->symbol;
-    call->lines = {line};
+    call->lines = {static_cast<uint32_t>(program.lines.size())};
+    program.lines.push_back(line);
     auto strand = std::make_unique<program::StrandT>();
     strand->granules = uint32_t((units + grain - 1) / grain);
     strand->calls.push_back(std::move(call));
