@@ -30,7 +30,9 @@ std::string path(const std::vector<Point>& points, const Scale& x, const Scale& 
 }
 
 // What an attribute `stroke` or `fill` is given by.
-std::string paint(const std::string& colour, const char* attribute) { return colour[0] == '#' ? fmt::format("{}=\"{}\"", attribute, colour) : fmt::format("class=\"{}\"", colour + attribute[0]); }
+std::string paint(const std::string& colour, const char* attribute) {
+  return colour[0] == '#' ? fmt::format("{}=\"{}\"", attribute, colour) : fmt::format("class=\"{}\"", colour + attribute[0]);
+}
 
 // Values that single out what is to be seen: of a noisy curve without its rarest peaks.
 void extend(std::vector<double>& seen, const Curve& curve, bool logarithmic) {
@@ -86,14 +88,17 @@ std::string draw(const Panel& panel, size_t index, double x0, double y0, double 
 
   add("<text class=\"t\" x=\"{:.0f}\" y=\"{:.0f}\" font-size=\"14\" font-weight=\"600\">{}</text>\n", x0 + left, y0 + 24, xml(panel.title));
   for (double tick : y.logarithmic ? logarithmic_ticks(y.low, y.high) : round_ticks(y.low, y.high, 6))
-    add("<path class=\"g\" d=\"M{:.1f} {:.1f}H{:.1f}\"/><text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", x.from, y(tick), x.to, x.from - 8, y(tick) + 4, tick_text(tick));
+    add("<path class=\"g\" d=\"M{:.1f} {:.1f}H{:.1f}\"/><text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
+        x.from, y(tick), x.to, x.from - 8, y(tick) + 4, tick_text(tick));
   add("<path class=\"a\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", x.from, y.from, x.to);
   for (double tick : round_ticks(x.low, x.high, 6))
     if (tick == std::floor(tick))
-      add("<path class=\"a\" d=\"M{0:.1f} {1:.1f}v4\"/><text class=\"m\" x=\"{0:.1f}\" y=\"{2:.1f}\" text-anchor=\"middle\">{3}</text>\n", x(tick), y.from, y.from + 17, tick_text(tick));
+      add("<path class=\"a\" d=\"M{0:.1f} {1:.1f}v4\"/><text class=\"m\" x=\"{0:.1f}\" y=\"{2:.1f}\" text-anchor=\"middle\">{3}</text>\n",
+          x(tick), y.from, y.from + 17, tick_text(tick));
   add("<text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">step</text>\n", (x.from + x.to) / 2, y.from + 33);
-  add("<clipPath id=\"c{}\"><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/></clipPath>\n<g clip-path=\"url(#c{})\" fill=\"none\" stroke-linejoin=\"round\" stroke-linecap=\"round\">\n", index,
-      x.from, y.to - 3, x.to - x.from + 3, y.from - y.to + 6, index);
+  add("<clipPath id=\"c{}\"><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/></clipPath>\n"
+      "<g clip-path=\"url(#c{})\" fill=\"none\" stroke-linejoin=\"round\" stroke-linecap=\"round\">\n",
+      index, x.from, y.to - 3, x.to - x.from + 3, y.from - y.to + 6, index);
   for (double mark : panel.marks) add("<path class=\"a\" stroke-dasharray=\"2 4\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>\n", x(mark), y.from, y.to);
   struct End {
     double at;
@@ -123,7 +128,8 @@ std::string draw(const Panel& panel, size_t index, double x0, double y0, double 
   for (const End& end : ends) add("<circle {} cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.6\"/>\n", paint(end.colour, "fill"), x(end.point.x), end.at);
   for (size_t i = 0; i < named.size(); ++i) {
     const std::string& text = named[i].text;   // the end of a long path says more than its beginning
-    add("<text {} x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", paint(named[i].colour, "fill"), x.to + 10, places[i] + 4, xml(text.size() > 22 ? "…" + text.substr(text.size() - 21) : text));
+    add("<text {} x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", paint(named[i].colour, "fill"), x.to + 10,
+         places[i] + 4, xml(text.size() > 22 ? "…" + text.substr(text.size() - 21) : text));
   }
   return out;
 }
@@ -153,7 +159,9 @@ std::string ordered_colour(double share) {
 }
 
 std::string svg_begin(double width, double height, std::string_view title) {
-  std::string out = fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\" font-family=\"system-ui, 'Segoe UI', Helvetica, Arial, sans-serif\" font-size=\"11\">\n", width, height);
+  std::string out = fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\" "
+                                "font-family=\"system-ui, 'Segoe UI', Helvetica, Arial, sans-serif\" font-size=\"11\">\n",
+                                width, height);
   out += fmt::format("<title>{}</title>\n<style>\n", xml(title));
   auto rules = [&](const char* const* series, const char* back, const char* text, const char* muted, const char* grid, const char* axis) {
     out += fmt::format(".b {{ fill: {} }} .t {{ fill: {} }} .m {{ fill: {} }} .g {{ stroke: {}; fill: none }} .a {{ stroke: {}; fill: none }}\n", back, text, muted, grid, axis);
@@ -219,8 +227,10 @@ std::string charts(const std::vector<Panel>& panels, const std::vector<LegendEnt
       out += fmt::format("<text class=\"t\" x=\"{:.0f}\" y=\"31\" font-size=\"17\" font-weight=\"600\">{}</text>\n", x, xml(entry.text));
       continue;
     }
-    fmt::format_to(std::back_inserter(out), "<path {} stroke-width=\"2.5\" stroke-linecap=\"round\"{} d=\"M{:.0f} 26h20\"/><text class=\"t\" x=\"{:.0f}\" y=\"30.5\" font-size=\"13\">{}</text>\n", paint(entry.colour, "stroke"),
-                   entry.dashed ? " stroke-dasharray=\"5 4\"" : "", x, x + 27, xml(entry.text));
+    fmt::format_to(std::back_inserter(out),
+                   "<path {} stroke-width=\"2.5\" stroke-linecap=\"round\"{} d=\"M{:.0f} 26h20\"/>"
+                   "<text class=\"t\" x=\"{:.0f}\" y=\"30.5\" font-size=\"13\">{}</text>\n",
+                   paint(entry.colour, "stroke"), entry.dashed ? " stroke-dasharray=\"5 4\"" : "", x, x + 27, xml(entry.text));
     x += 27 + 7.8 * double(entry.text.size()) + 26;
   }
   for (const Panel& panel : panels)   // one axis for all: what happened at the same time stands at the same place

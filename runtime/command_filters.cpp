@@ -82,7 +82,8 @@ Status command_filters(Model& model, const CommandOptions& options) {
       pictures.push_back(picture_of(values, view.height, view.width, deep));
     }
   GRADC_TRY(write_png(out, grid(pictures, size_t(planes), 48)));
-  fmt::print("{}: {} filters of {} by {}{} written to {}\n", view.weight->name, view.filters, view.height, view.width, view.channels > 1 ? fmt::format(", {} channels", view.channels) : "", out);
+  fmt::print("{}: {} filters of {} by {}{} written to {}\n", view.weight->name, view.filters, view.height, view.width,
+             view.channels > 1 ? fmt::format(", {} channels", view.channels) : "", out);
   return {};
 }
 

@@ -22,7 +22,8 @@ static Panel panel_of(const std::vector<RunLog>& runs, const std::string& title,
         std::string label = runs.size() > 1 ? runs[r].name : validation ? "validation" : step_figure == "loss" ? "training" : step_figure;
         if (!part.empty()) label = runs.size() > 1 ? label + " " + part : part;
         if (validation && runs.size() > 1 && !step_figure.empty()) label += " val";
-        panel.curves.push_back({label, series_colour(runs.size() > 1 ? r : panel.curves.size()), series.points, !validation && step_figure == "loss" && series.points.size() > 100, validation && runs.size() > 1 && !step_figure.empty()});
+        const bool noisy = !validation && step_figure == "loss" && series.points.size() > 100, dashed = validation && runs.size() > 1 && !step_figure.empty();
+        panel.curves.push_back({label, series_colour(runs.size() > 1 ? r : panel.curves.size()), series.points, noisy, dashed});
       }
     };
     add(runs[r].steps, step_figure, false);
@@ -55,7 +56,9 @@ std::string plot_text(const std::vector<RunLog>& runs) {
   std::vector<Panel> panels;
   Panel loss = panel_of(runs, "loss", "loss", "val_loss");
   loss.logarithmic = wide(loss, 20);
-  const bool validated = std::any_of(runs.begin(), runs.end(), [](const RunLog& run) { return std::any_of(run.epochs.begin(), run.epochs.end(), [](const Series& s) { return s.name == "val_loss"; }); });
+  const bool validated = std::any_of(runs.begin(), runs.end(), [](const RunLog& run) {
+    return std::any_of(run.epochs.begin(), run.epochs.end(), [](const Series& s) { return s.name == "val_loss"; });
+  });
   if (!loss.curves.empty()) panels.push_back(std::move(loss));
   std::vector<std::string> figures;
   for (const RunLog& run : runs)

@@ -122,15 +122,22 @@ std::string confusion_svg(const Confusion& t, const std::string& title) {
     add("<text class=\"t\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", left - 8, top + middle(i) + 4, xml(t.classes[i]));
     for (size_t j = 0; j < k; ++j) {
       double d = depth(t, i, j), x = left + cell * double(j), y = top + cell * double(i);
-      add("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"2\" fill=\"{}\" fill-opacity=\"{:.3f}\"><title>{} taken for {}: {:.0f}, {}</title></rect>\n", x + 1, y + 1, cell - 2, cell - 2,
+      add("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"2\" fill=\"{}\" fill-opacity=\"{:.3f}\">"
+          "<title>{} taken for {}: {:.0f}, {}</title></rect>\n",
+          x + 1, y + 1, cell - 2, cell - 2,
           i == j ? "#2563eb" : "#dc2626", std::max(d, 0.03), xml(t.classes[i]), xml(t.classes[j]), t.at(i, j), percent(share_of(t, i, j)));
       if (numbers && (t.at(i, j) > 0 || i == j))
-        add("<text {} x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\"{}>{:.0f}</text>\n", d > 0.55 ? "fill=\"#ffffff\"" : "class=\"t\"", left + middle(j), top + middle(i) + 4, cell < 40 ? " font-size=\"9\"" : "", t.at(i, j));
+        add("<text {} x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\"{}>{:.0f}</text>\n",
+            d > 0.55 ? "fill=\"#ffffff\"" : "class=\"t\"", left + middle(j), top + middle(i) + 4, cell < 40 ? " font-size=\"9\"" : "", t.at(i, j));
     }
-    add("<text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text><text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", left + side + 52, top + middle(i) + 4, percent(t.recall(i)),
+    add("<text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>"
+        "<text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
+        left + side + 52, top + middle(i) + 4, percent(t.recall(i)),
         left + side + 116, top + middle(i) + 4, percent(t.precision(i)));
   }
-  add("<text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">recall</text><text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">precision</text>\n", left + side + 52, top - 8, left + side + 116, top - 8);
+  add("<text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">recall</text>"
+      "<text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">precision</text>\n",
+      left + side + 52, top - 8, left + side + 116, top - 8);
   return out + "</svg>\n";
 }
 
