@@ -17,15 +17,15 @@ def measure_row(workload: Workload, threads: int, probe: Probe, seconds: float, 
     peers = [Peer(key, workload, threads) for key in ("onnx", "onnx-call")] if PEER_PYTHON.exists() else []
     sides += peers
     try:
-        row: dict = {"network": workload.network, "threads": threads, "sides": {}}
+        row: dict = {"network": workload.network.title, "threads": threads, "sides": {}}
         row["version"] = [peer.ask("version")["version"] for peer in peers][:1]   # asks all, so that none is still starting
         bandwidth = probe.read(threads, 4 * workload.parameters)
         result = interleave(sides, probe, threads, seconds, rounds)
     finally:
         for side in sides:
             side.close()
-    # Every weight is read once; the products take less than that.
-    row["limit_us"] = 4e-3 * workload.parameters / bandwidth
+    # Every weight is read once; the products of dense layers take less than that.
+    row["limit_us"] = max(4e-3 * workload.parameters / bandwidth, sum(workload.network.products()) * 1e-3 / sum(probe.fma(threads)))
     for side in sides:
         if result.counted(side.key):
             ratio = result.ratio(side.key, ours.key)

@@ -17,14 +17,14 @@ def shapes(workloads: list[Workload]) -> list[tuple[int, int, int, bool]]:
     """(batch, inputs, outputs, whether its input gradient occurs) of every layer."""
     found: dict[tuple[int, int, int], bool] = {}
     for w in workloads:
-        for i, (k, n) in enumerate(w.layers):
+        for i, (k, n) in enumerate(w.network.dense):
             found[w.batch, k, n] = found.get((w.batch, k, n), False) or i > 0
     return sorted(((*shape, inner) for shape, inner in found.items()), key=lambda s: (s[1], s[2], s[0]))
 
 
 def measure(workloads: list[Workload], rounds: int) -> list[dict]:
     rows = []
-    for batch, k, n, inner in shapes([w for w in workloads if w.precision == "f32"]):
+    for batch, k, n, inner in shapes([w for w in workloads if w.precision == "f32" and not w.network.convolutional]):
         command = [BUILD / "contract_bench", "--json", "--rounds", rounds, "--ms", 5, *([] if inner else ["--first"]), batch, k, n]
         lines = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=True, preexec_fn=pin(1)).stdout.splitlines()
         rows += map(json.loads, lines)

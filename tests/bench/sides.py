@@ -92,7 +92,7 @@ class Peer:
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"   # no pool of processes that warm up beside the measurement
         if threads == 1:   # else XLA's pool, of as many threads as there are cores in its mask, is asked for one thread's work
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-        command = [PEER_PYTHON, ROOT / "tests" / "bench" / "peers" / script, "--weights", build(workload)[1], "--batch", workload.batch, "--threads", threads] + (["--mode", mode] if mode else [])
+        command = [PEER_PYTHON, ROOT / "tests" / "bench" / "peers" / script, "--network", workload.network.name, "--weights", build(workload)[1], "--batch", workload.batch, "--threads", threads] + (["--mode", mode] if mode else [])
         self.started = time.perf_counter()
         self.errors = open(WORK / f"{key}.log", "w")
         self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment,
@@ -128,14 +128,14 @@ class Peer:
 
 # key in the JSON file: name, program, --mode
 PEERS = {
-    "eager": ("PyTorch eager", "torch_mlp.py", "eager"),
-    "compile": ("torch.compile", "torch_mlp.py", "compile"),
-    "jax": ("JAX", "jax_mlp.py", "f32"),
-    "eager-autocast": ("PyTorch eager, autocast", "torch_mlp.py", "eager-autocast"),
-    "compile-autocast": ("torch.compile, autocast", "torch_mlp.py", "compile-autocast"),
-    "compile-bf16": ("torch.compile, all bf16", "torch_mlp.py", "compile-bf16"),
-    "jax-bf16": ("JAX bf16", "jax_mlp.py", "bf16"),
-    "onnx": ("ONNX Runtime", "onnx_mlp.py", ""),
-    "onnx-call": ("its call alone", "onnx_mlp.py", "call"),
+    "eager": ("PyTorch eager", "torch_train.py", "eager"),
+    "compile": ("torch.compile", "torch_train.py", "compile"),
+    "jax": ("JAX", "jax_train.py", "f32"),
+    "eager-autocast": ("PyTorch eager, autocast", "torch_train.py", "eager-autocast"),
+    "compile-autocast": ("torch.compile, autocast", "torch_train.py", "compile-autocast"),
+    "compile-bf16": ("torch.compile, all bf16", "torch_train.py", "compile-bf16"),
+    "jax-bf16": ("JAX bf16", "jax_train.py", "bf16"),
+    "onnx": ("ONNX Runtime", "onnx_predict.py", ""),
+    "onnx-call": ("its call alone", "onnx_predict.py", "call"),
 }
 STEP_PEERS = {"f32": ["eager", "compile", "jax"], "bf16": ["eager-autocast", "compile-autocast", "compile-bf16", "jax-bf16"]}

@@ -10,7 +10,8 @@ import report
 from machine import State
 from measure import Block, Rounds, difference, interleave, spread
 from steps import best_peer
-from workloads import LARGE, SMALL, Workload
+from networks import LARGE, LENET, RESNET, SMALL, walk
+from workloads import Workload
 
 
 def rounds(ours: list[Block], theirs: list[Block]) -> Rounds:
@@ -66,6 +67,13 @@ class Figures(unittest.TestCase):
         self.assertEqual(w.parameters, 203530)
         self.assertEqual(w.flop, 2 * 32 * (784 * 256 * 2 + 256 * 10 * 3))
         self.assertAlmostEqual(w.limit_ms(100, 100), (w.flop / 100 + 24 * w.parameters / 100) * 1e-6)
+
+    def test_convolutional_networks(self):
+        self.assertEqual(LENET.parameters, 6 * 26 + 16 * 151 + 401 * 120 + 121 * 84 + 85 * 10)
+        self.assertEqual(LENET.products()[:2], [2 * 28 * 28 * 6 * 25, 2 * 10 * 10 * 16 * 25 * 6])
+        self.assertEqual(sum(layer[0] == "conv" for layer, _ in walk(RESNET.layers)), 19 + 2)   # and two shortcuts
+        self.assertEqual([shape for layer, shape in walk(RESNET.layers) if layer[0] == "mean"], [(7, 7, 64)])
+        self.assertEqual(RESNET.body().count("relu("), 9)
 
     def test_losses(self):
         self.assertEqual(difference([1, 2], [1, 2]), 0)

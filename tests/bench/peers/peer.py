@@ -12,6 +12,7 @@ a line for each question and answers with a line of JSON:
 import argparse
 import gzip
 import json
+import pathlib
 import re
 import statistics
 import struct
@@ -21,6 +22,9 @@ from collections.abc import Callable, Iterator
 
 import numpy
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from networks import NETWORKS
+
 RATE = 1e-3   # of learning, where speed is measured
 RING = 8   # batches that are converted ahead of the clock; the data set itself stays as bytes, as on our side
 
@@ -28,6 +32,7 @@ RING = 8   # batches that are converted ahead of the clock; the data set itself 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--weights", required=True, help="safetensors, as `NAME weights --untrained` writes it")
+    parser.add_argument("--network", required=True, choices=NETWORKS)
     parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist")
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
@@ -42,24 +47,32 @@ def idx(path: str) -> numpy.ndarray:
     return numpy.frombuffer(raw, numpy.uint8, offset=4 + 4 * rank).reshape(struct.unpack_from(f">{rank}I", raw, 4))
 
 
-def dense_layers(path: str) -> list[tuple[numpy.ndarray, numpy.ndarray]]:
-    """The matrices [inputs, outputs] of the file in the order of their names, each with its bias."""
-    with open(path, "rb") as file:
-        raw = file.read()
-    length = struct.unpack_from("<Q", raw)[0]
-    header = json.loads(raw[8 : 8 + length])
-    header.pop("__metadata__", None)
+class Parameters:
+    """The tensors of the file, handed out layer by layer as the network names them: the first convolution's are net.conv2d1.k and .b."""
 
-    def tensor(name: str) -> numpy.ndarray:
-        begin, end = header[name]["data_offsets"]
-        return numpy.frombuffer(raw, numpy.float32, (end - begin) // 4, 8 + length + begin).reshape(header[name]["shape"]).copy()
+    KINDS = {"conv": ("conv2d", "kb"), "dense": ("dense", "wb"), "norm": ("batch_norm", ("gain", "bias"))}
 
-    names = sorted((name for name, entry in header.items() if len(entry["shape"]) == 2), key=lambda name: (len(name), name))
-    return [(tensor(name), tensor(name.removesuffix("w") + "b")) for name in names]
+    def __init__(self, path: str):
+        with open(path, "rb") as file:
+            self.raw = file.read()
+        self.length = struct.unpack_from("<Q", self.raw)[0]
+        self.header = json.loads(self.raw[8 : 8 + self.length])
+        self.seen = dict.fromkeys(self.KINDS, 0)
+
+    def tensor(self, name: str) -> numpy.ndarray:
+        begin, end = self.header[name]["data_offsets"]
+        return numpy.frombuffer(self.raw, numpy.float32, (end - begin) // 4, 8 + self.length + begin).reshape(self.header[name]["shape"]).copy()
+
+    def next(self, kind: str) -> list[numpy.ndarray]:
+        """Of the next layer of that kind: kernel or matrix and, if it has one, bias; gain and bias."""
+        self.seen[kind] += 1
+        name, parts = self.KINDS[kind]
+        names = [f"net.{name}{self.seen[kind]}.{part}" for part in parts]
+        return [self.tensor(part) for part in names if part in self.header]
 
 
 class Batches:
-    """Training batches in the order of the file: images [batch, 784] between 0 and 1, labels [batch]."""
+    """Training batches in the order of the file: images [batch, 28, 28, 1] between 0 and 1, labels [batch]."""
 
     def __init__(self, folder: str, batch: int, convert: Callable):
         self.images, self.labels = idx(folder + "/train-images-idx3-ubyte.gz"), idx(folder + "/train-labels-idx1-ubyte.gz")
@@ -68,7 +81,7 @@ class Batches:
 
     def at(self, i: int):
         rows = slice(i * self.batch, (i + 1) * self.batch)
-        return self.convert(self.images[rows].reshape(self.batch, -1).astype(numpy.float32) / 255, self.labels[rows])
+        return self.convert(self.images[rows].reshape(self.batch, 28, 28, 1).astype(numpy.float32) / 255, self.labels[rows])
 
     def __iter__(self) -> Iterator:
         return (self.at(i) for i in range(len(self.images) // self.batch))
