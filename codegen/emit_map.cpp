@@ -23,6 +23,15 @@ void emit_chunks(Expression& e, const std::vector<Chunk>& chunks, const std::fun
   e.set_mask(nullptr);
 }
 
+std::vector<Root> roots_at(const ir::Kernel& kernel, IndexSpace& space, const Index& place) {
+  std::vector<Root> roots;
+  for (size_t i = 0; i < kernel.body.results.size(); ++i) {
+    ir::Value value = kernel.body.results[i].value;
+    roots.push_back({value, space.split(place, kernel.body.type(value).shape), &kernel.result_layout(i)});
+  }
+  return roots;
+}
+
 // Leading axes of `shape` that must stay loops so that along the others, merged, all accesses are contiguous or constant.
 size_t loops_before_lanes(const ir::Kernel& kernel, const Target& target, IndexSpace& space, const ir::Shape& shape, const std::function<Index(const Index&)>& element) {
   size_t loops = 0;
@@ -30,12 +39,7 @@ size_t loops_before_lanes(const ir::Kernel& kernel, const Target& target, IndexS
     int64_t extent = ir::shape_size(ir::Shape(shape.begin() + loops, shape.end()));
     Index outer = space.variable(ir::shape_size(shape) / extent), lane = space.variable(extent, lanes_for(kernel, target, extent));
     Index place = element(space.add(space.scale(outer, extent), lane));
-    std::vector<Root> roots;
-    for (size_t i = 0; i < kernel.body.results.size(); ++i) {
-      ir::Value value = kernel.body.results[i].value;
-      roots.push_back({value, space.split(place, kernel.body.type(value).shape), &kernel.result_layout(i)});
-    }
-    if (contiguous_along(kernel, roots, space, variable_of(lane), {})) break;
+    if (contiguous_along(kernel, roots_at(kernel, space, place), space, variable_of(lane), {})) break;
   }
   return loops;
 }
@@ -46,7 +50,13 @@ void emit_rows(Frame& frame, IndexSpace& space, LlvmValue first, LlvmValue last,
   auto element = [&](const Index& position) { return space.add(space.scale(row, ir::shape_size(inner)), position); };
   size_t loops = loops_before_lanes(frame.kernel, frame.target, space, inner, element);
   Expression e(frame, space, lanes_for(frame.kernel, frame.target, ir::shape_size(ir::Shape(inner.begin() + loops, inner.end()))));
-  Nest nest(e, inner, loops, unroll_for(frame.kernel, frame.target));
+  ir::Shape outer(inner.begin(), inner.begin() + loops);
+  int64_t extent = ir::shape_size(ir::Shape(inner.begin() + loops, inner.end()));
+  Index lane = space.variable(extent, e.lanes);
+  std::vector<Split> splits = splits_for(frame.kernel, space, outer, [&](const IndexVector& at) {
+    return roots_at(frame.kernel, space, element(space.add(space.scale(space.linear(at, outer), extent), lane)));
+  });
+  Nest nest(e, inner, loops, unroll_for(frame.kernel, frame.target), 4, splits);
   frame.loop(first, last, 1, [&](LlvmValue i) {
     ScopeGuard scope(e);
     e.bind(row, i);

@@ -14,9 +14,6 @@ namespace {
 using ir::Attr;
 using ir::ElementType;
 using ir::Op;
-
-// Reductions of up to this many elements become straight code where they are read, larger ones a loop.
-constexpr int64_t straight_limit = 16;
 }  // namespace
 
 Expression::Expression(Frame& frame, IndexSpace& space, int lanes) : frame(frame), space(space), b(frame.builder), lanes(lanes) {
@@ -132,6 +129,8 @@ LlvmValue Expression::emit_view(const ir::Node& node, const IndexVector& at) {
 // The operand's value where the guards hold, `outside` elsewhere.
 LlvmValue Expression::emit_guarded(const Access& from, ir::Value operand, LlvmValue outside) {
   if (from.guards.empty()) return emit(operand, from.at);
+  for (const Guard& guard : from.guards)
+    if (Range range = space.range(guard.place); range.high < 0 || range.low >= guard.extent) return outside;
   std::vector<Guard> before = guards_;
   std::vector<Guard> added;
   for (const Guard& guard : from.guards)
@@ -187,7 +186,7 @@ LlvmValue Expression::emit_reduce(const ir::Node& node, const IndexVector& at) {
   const LlvmValue zero = constant(operand.element, 0, b.getContext());
   // Of the windows that might add to an element of a fold few remain where its index is known modulo the stride.
   std::vector<Access> added;
-  if (node.op == Op::fold && count <= straight_limit) {
+  if (node.op == Op::fold && count <= straight_reduction) {
     auto never = [&](const Guard& guard) { return space.range(guard.place).high < 0 || space.range(guard.place).low >= guard.extent; };
     for (int64_t i = 0; i < count; ++i)
       if (Access from = fold_access(node, at, space.split(Index(i), extents), space); std::none_of(from.guards.begin(), from.guards.end(), never)) added.push_back(std::move(from));
@@ -211,7 +210,7 @@ LlvmValue Expression::emit_reduce(const ir::Node& node, const IndexVector& at) {
   };
   if (!added.empty()) {
     for (const Access& from : added) reduction.take(state, emit_guarded(from, node.operands[0], zero), nullptr, nullptr);
-  } else if (count <= straight_limit) {
+  } else if (count <= straight_reduction) {
     for (int64_t i = 0; i < count; ++i) take_position(Index(i));
   } else {
     Index position = space.variable(count);

@@ -17,6 +17,9 @@
 
 namespace gradc::codegen {
 
+/// Reductions of up to this many elements become straight code where they are read, larger ones a loop.
+constexpr int64_t straight_reduction = 16;
+
 class Expression {
  public:
   Expression(Frame&, IndexSpace&, int lanes);

@@ -84,6 +84,7 @@ class IndexSpace {
   Index substitute(const Index&, Atom variable, const Index& by);
 
   const Definition& operator[](Atom atom) const { return definitions_[atom]; }
+  Atom atoms() const { return static_cast<Atom>(definitions_.size()); }   // so far
   std::string text(const Index&) const;
 
  private:

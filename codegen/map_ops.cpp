@@ -272,11 +272,22 @@ LlvmValue beats(LlvmBuilder& b, ElementType element, LlvmValue x, LlvmValue y) {
   if (!ir::is_float(element)) return element == ElementType::u8 ? b.CreateICmpUGT(x, y) : b.CreateICmpSGT(x, y);
   return b.CreateAnd(b.CreateFCmpUGT(x, y), b.CreateFCmpORD(y, y));
 }
+bool is_zero(LlvmValue number) {
+  auto* constant = llvm::dyn_cast<llvm::Constant>(number);
+  return constant && constant->isNullValue();
+}
 }  // namespace
 
 void Reduction::take(State state, LlvmValue element, LlvmValue position, LlvmValue mask) {
   Kind kind = kind_of(node_.op);
   element = splat(b, element, lanes_);
+  std::vector<LlvmValue> fresh(width());
+  start(fresh);
+  if (element == fresh[0]) return;   // what is outside of windows
+  if (!mask && state[0] == fresh[0] && (kind == Kind::largest || kind == Kind::smallest || (kind == Kind::position && is_zero(position)))) {
+    state[0] = element;
+    return;
+  }
   if (kind == Kind::position) {
     LlvmValue better = beats(b, element_, element, state[0]);
     if (mask) better = b.CreateAnd(better, splat(b, mask, lanes_));

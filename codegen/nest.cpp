@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <set>
 
 #include "ir/check.h"
 #include "ir/infer.h"
+#include "ir/reduced_axes.h"
 
 namespace gradc::codegen {
 namespace {
@@ -21,13 +23,7 @@ class Survey {
     const ir::Node& node = body_[v];
     if (ir::is_map(node.op)) return std::all_of(node.operands.begin(), node.operands.end(), [&](ir::Value operand) { return visit(operand, at); });
     if (ir::is_view(node.op)) {
-      Access from = access(node, body_.type(node.operands[0]).shape, at, space_);
-      return visit(node.operands[0], from.at);
-    }
-    if (node.op == Op::fold) {
-      IndexVector offset;
-      for (int64_t size : node.attrs.integers(ir::Attr::size)) offset.push_back(space_.variable(size));
-      return visit(node.operands[0], fold_access(node, at, offset, space_).at);
+      return visit(node.operands[0], access(node, body_.type(node.operands[0]).shape, at, space_));
     }
     if (std::optional<size_t> literal = ir::small_transform(body_, node)) {
       ir::ContractSpec spec = std::get<ir::ContractSpec>(ir::ContractSpec::parse(node.attrs.text(ir::Attr::spec)));
@@ -39,14 +35,7 @@ class Survey {
       }
       return visit(node.operands[1 - *literal], from);
     }
-    if (ir::is_reduce(node.op)) {
-      std::vector<int64_t> axes;
-      if (node.op == Op::argmax) axes = {node.attrs.integer(ir::Attr::axis)};
-      else axes = node.attrs.integers(ir::Attr::axes);
-      IndexVector from = at;
-      for (int64_t axis : axes) from.insert(from.begin() + axis, space_.variable(body_.type(node.operands[0]).shape[axis]));
-      return visit(node.operands[0], from);
-    }
+    if (ir::is_reduce(node.op)) return visit_reduce(node, at);
     if (node.op == Op::constant || node.op == Op::iota) return true;
     bool buffer = node.op == Op::input;
     return contiguous(at, node.type.shape, buffer ? kernel_.argument_layout(ir::argument_number(node)) : ir::Layout());
@@ -56,7 +45,38 @@ class Survey {
     return stride == 0 || stride == 1;
   }
 
+  /// The conditions that were met, and how many values at how many places.
+  std::vector<Guard> guards;
+  int64_t visits() const { return static_cast<int64_t>(seen_.size()); }
+
  private:
+  bool visit(ir::Value operand, const Access& from) {
+    guards.insert(guards.end(), from.guards.begin(), from.guards.end());
+    return visit(operand, from.at);
+  }
+  bool visit_reduce(const ir::Node& node, const IndexVector& at) {
+    const ir::Shape& shape = body_.type(node.operands[0]).shape;
+    std::vector<int64_t> axes = ir::reduced_axes(node);
+    if (node.op == Op::fold)
+      for (int64_t& axis : axes) axis += static_cast<int64_t>(axes.size());
+    ir::Shape extents;
+    for (int64_t axis : axes) extents.push_back(shape[axis]);
+    auto visit_offset = [&](const IndexVector& offset) {
+      if (node.op == Op::fold) return visit(node.operands[0], fold_access(node, at, offset, space_));
+      IndexVector from = at;
+      for (size_t i = 0; i < axes.size(); ++i) from.insert(from.begin() + axes[i], offset[i]);
+      return visit(node.operands[0], from);
+    };
+    if (int64_t count = ir::shape_size(extents); count <= straight_reduction) {
+      for (int64_t i = 0; i < count; ++i)
+        if (!visit_offset(space_.split(Index(i), extents))) return false;
+      return true;
+    }
+    IndexVector offset;
+    for (int64_t extent : extents) offset.push_back(space_.variable(extent));
+    return visit_offset(offset);
+  }
+
   const ir::Kernel& kernel_;
   const ir::Function& body_;
   IndexSpace& space_;
@@ -93,43 +113,154 @@ bool contiguous_along(const ir::Kernel& kernel, std::vector<Root> roots, IndexSp
   });
 }
 
-Nest::Nest(Expression& e, ir::Shape inner, size_t merged, int unroll, int64_t straight) : e_(e), loops_(inner.begin(), inner.begin() + merged), unroll_(unroll) {
+std::vector<Split> splits_for(const ir::Kernel& kernel, IndexSpace& space, const ir::Shape& loops, const std::function<std::vector<Root>(const IndexVector&)>& roots) {
+  constexpr int64_t most_together = 4, widest_border = 2, most_code = 2048;
+  std::vector<Split> splits;
+  auto survey = [&](const IndexVector& at) {
+    Survey survey(kernel, space, -1, {});
+    for (const Root& root : roots(at)) survey.visit(root.value, root.at);
+    return survey;
+  };
+  // Together: neighbours that differ in the remainder of an index alone.
+  IndexVector axes;
+  for (int64_t extent : loops) axes.push_back(space.variable(extent)), splits.push_back({1, 0, extent});
+  int64_t cost = survey(axes).visits();
+  for (Atom atom = 0; atom < space.atoms(); ++atom) {
+    const IndexSpace::Definition& d = space[atom];
+    if (d.kind == IndexSpace::Definition::Kind::variable || d.of.terms.size() != 1) continue;
+    auto axis = std::find_if(axes.begin(), axes.end(), [&](const Index& i) { return variable_of(i) == d.of.terms[0].first; });
+    if (axis == axes.end()) continue;
+    Split& split = splits[axis - axes.begin()];
+    int64_t together = std::lcm(split.together, d.by / std::gcd(std::abs(d.of.terms[0].second), d.by));
+    if (together <= std::min(most_together, loops[axis - axes.begin()])) split.together = together;
+  }
+  // Borders: where the conditions that depend on one axis alone do not all hold.
+  IndexVector steps;
+  std::vector<IndexVector> places = {{}};
+  for (size_t a = 0; a < loops.size(); ++a) {
+    Split& split = splits[a];
+    steps.push_back(space.variable(loops[a] / split.together));
+    std::vector<IndexVector> longer;
+    for (const IndexVector& place : places)
+      for (int64_t k = 0; k < split.together; ++k) {
+        longer.push_back(place);
+        longer.back().push_back(space.add(space.scale(steps[a], split.together), k));
+      }
+    places = std::move(longer);
+  }
+  std::vector<Range> inside;
+  for (const Index& step : steps) inside.push_back(space.range(step));
+  if (static_cast<int64_t>(places.size()) * cost <= most_code)
+    for (const IndexVector& place : places)
+      for (const Guard& guard : survey(place).guards) {
+        if (guard.place.terms.size() != 1) continue;
+        auto [atom, by] = guard.place.terms[0];
+        auto step = std::find_if(steps.begin(), steps.end(), [&](const Index& i) { return variable_of(i) == atom; });
+        if (step == steps.end()) continue;
+        Range& range = inside[step - steps.begin()];
+        for (; range.low <= range.high && !space.range(space.substitute(guard.place, atom, range.low)).within(guard.extent);) ++range.low;
+        for (; range.low <= range.high && !space.range(space.substitute(guard.place, atom, range.high)).within(guard.extent);) --range.high;
+      }
+  auto code = [&] {
+    int64_t bodies = cost;
+    for (size_t a = 0; a < loops.size(); ++a) bodies *= splits[a].low + splits[a].together + loops[a] - splits[a].high;
+    return bodies;
+  };
+  std::vector<Split> plain = splits;
+  for (size_t a = 0; a < loops.size(); ++a) {
+    int64_t together = splits[a].together, count = loops[a] / together;
+    bool borders = inside[a].low <= inside[a].high && inside[a].low <= widest_border && count - 1 - inside[a].high <= widest_border;
+    plain[a].high = count * together;
+    splits[a].low = borders ? inside[a].low * together : 0;
+    splits[a].high = borders ? (inside[a].high + 1) * together : count * together;
+  }
+  if (code() > most_code) splits = plain;
+  if (code() > most_code)
+    for (size_t a = 0; a < loops.size(); ++a) splits[a] = {1, 0, loops[a]};
+  return splits;
+}
+
+Nest::Nest(Expression& e, ir::Shape inner, size_t merged, int unroll, int64_t straight, std::vector<Split> splits)
+    : e_(e), loops_(inner.begin(), inner.begin() + merged), splits_(std::move(splits)), unroll_(unroll), places_(merged) {
   extent_ = ir::shape_size(ir::Shape(inner.begin() + merged, inner.end()));
+  if (splits_.empty())
+    for (int64_t extent : loops_) splits_.push_back({1, 0, extent});
   int64_t count = (extent_ + e.lanes - 1) / e.lanes;
   straight_ = loops_.empty() && count <= straight;
-  for (int64_t extent : loops_) variables_.push_back(e.space.variable(extent));
-  if (!straight_) return;
-  unroll_ = static_cast<int>(count);
+  if (count > straight) return;
+  if (straight_) unroll_ = static_cast<int>(count);
   for (int64_t i = 0; i < count; ++i) {
     int64_t first = i * e.lanes, last = std::min(extent_, first + e.lanes) - 1;
     Index position = e.lanes == 1 ? Index(first) : e.space.variable(Range{first, last}, e.lanes);
     if (e.lanes > 1) e.bind_lanes(position, e.frame.number(first));
-    chunks_.push_back({position, e.first_lanes(last - first + 1)});
+    lanes_.push_back({position, e.first_lanes(last - first + 1)});
   }
 }
 
-Index Nest::position(const Index& lane) {
-  Index outer = e_.space.linear(variables_, loops_);
-  return e_.space.add(e_.space.scale(outer, extent_), lane);
+// A vector at each of the places where the loops are.
+void Nest::add_chunks(std::vector<Chunk>& chunks, const Index& lane, LlvmValue mask) {
+  auto add = [&](auto&& self, size_t depth, const Index& outer) -> void {
+    if (depth == loops_.size()) {
+      chunks.push_back({e_.space.add(e_.space.scale(outer, extent_), lane), mask});
+      return;
+    }
+    for (const Index& place : places_[depth]) self(self, depth + 1, e_.space.add(e_.space.scale(outer, loops_[depth]), place));
+  };
+  add(add, 0, Index());
 }
 
 void Nest::run(std::vector<LlvmValue>& carried, const Body& body) {
-  if (straight_) return body(chunks_, carried);
+  if (straight_) return body(lanes_, carried);
   run_loops(0, carried, body);
 }
 
+void Nest::run_places(size_t depth, IndexVector places, std::vector<LlvmValue>& carried, const Body& body) {
+  if (places.empty()) return;
+  ScopeGuard scope(e_);
+  places_[depth] = std::move(places);
+  run_loops(depth + 1, carried, body);
+}
+
 void Nest::run_loops(size_t depth, std::vector<LlvmValue>& carried, const Body& body) {
-  if (depth == loops_.size()) return run(e_.frame.number(0), e_.frame.number(extent_), carried, body);
-  e_.frame.loop(e_.frame.number(0), e_.frame.number(loops_[depth]), 1, carried, [&](LlvmValue i, std::vector<LlvmValue>& inside) {
-    ScopeGuard scope(e_);
-    e_.bind(variables_[depth], i);
-    run_loops(depth + 1, inside, body);
+  if (depth == loops_.size()) return run_lanes(carried, body);
+  const Split& split = splits_[depth];
+  auto constants = [](int64_t first, int64_t limit) {
+    IndexVector places;
+    for (int64_t place = first; place < limit; ++place) places.push_back(Index(place));
+    return places;
+  };
+  run_places(depth, constants(0, split.low), carried, body);
+  int64_t steps = (split.high - split.low) / split.together, first = split.low / split.together;
+  Index step = e_.space.variable(Range{first, first + steps - 1});
+  e_.frame.loop(e_.frame.number(first), e_.frame.number(first + steps), 1, carried, [&](LlvmValue i, std::vector<LlvmValue>& inside) {
+    e_.bind(step, i);
+    IndexVector places;
+    for (int64_t k = 0; k < split.together; ++k) places.push_back(e_.space.add(e_.space.scale(step, split.together), k));
+    run_places(depth, places, inside, body);
   });
+  run_places(depth, constants(split.high, loops_[depth]), carried, body);
+}
+
+void Nest::run_lanes(std::vector<LlvmValue>& carried, const Body& body) {
+  if (lanes_.empty()) return run(e_.frame.number(0), e_.frame.number(extent_), carried, body);
+  // As many vectors at a time as there is room for: at least all that are together.
+  size_t together = 1;
+  for (const IndexVector& places : places_) together *= places.size();
+  size_t vectors = std::max<size_t>(1, static_cast<size_t>(unroll_) / together);
+  for (size_t first = 0; first < lanes_.size(); first += vectors) {
+    ScopeGuard scope(e_);
+    std::vector<Chunk> chunks;
+    for (size_t i = first; i < std::min(lanes_.size(), first + vectors); ++i) add_chunks(chunks, lanes_[i].position, lanes_[i].mask);
+    body(chunks, carried);
+  }
 }
 
 void Nest::run(LlvmValue first, LlvmValue limit, std::vector<LlvmValue>& carried, const Body& body) {
   LlvmBuilder& b = e_.b;
   const int lanes = e_.lanes;
+  int together = 1;
+  for (const IndexVector& places : places_) together *= static_cast<int>(places.size());
+  int unroll = std::max(1, static_cast<int>(std::bit_floor(static_cast<unsigned>(unroll_ / together))));
   auto down_to = [&](LlvmValue value, int64_t multiple) { return b.CreateAnd(value, b.getInt64(-multiple)); };
   auto step = [&](LlvmValue from, LlvmValue to, int count, LlvmValue mask) {
     e_.frame.loop(from, to, int64_t{count} * lanes, carried, [&](LlvmValue i, std::vector<LlvmValue>& inside) {
@@ -138,16 +269,16 @@ void Nest::run(LlvmValue first, LlvmValue limit, std::vector<LlvmValue>& carried
       for (int k = 0; k < count; ++k) {
         Index lane = e_.space.variable(extent_, lanes);
         e_.bind_lanes(lane, b.CreateAdd(i, b.getInt64(int64_t{k} * lanes)));
-        chunks.push_back({position(lane), mask});
+        add_chunks(chunks, lane, mask);
       }
       body(chunks, inside);
     });
   };
-  int64_t group = int64_t{unroll_} * lanes;
+  int64_t group = int64_t{unroll} * lanes;
   CHECK(std::has_single_bit(static_cast<uint64_t>(group)));
   LlvmValue groups = extent_ % group == 0 ? limit : down_to(limit, group), whole = extent_ % lanes == 0 ? limit : down_to(limit, lanes);
-  step(first, groups, unroll_, nullptr);
-  if (unroll_ > 1 && extent_ % group >= lanes) step(groups, whole, 1, nullptr);
+  step(first, groups, unroll, nullptr);
+  if (unroll > 1 && extent_ % group >= lanes) step(groups, whole, 1, nullptr);
   if (extent_ % lanes != 0) step(whole, limit, 1, e_.first_lanes(extent_ % lanes));
 }
 }  // namespace gradc::codegen

@@ -25,6 +25,14 @@ struct Root {
 /// Whether all that the roots read and what is stored lies contiguous or constant along the variable. Nodes in `known` are not looked into.
 bool contiguous_along(const ir::Kernel&, std::vector<Root> roots, IndexSpace&, Atom variable, const std::vector<ir::Value>& known);
 
+/// How one of the loops takes its positions: `together` neighbours at a time, which share what they read (the elements of a window), and those before `low` and from
+/// `high` on in code of their own, so that conditions at borders are decided there and need not be asked in between.
+struct Split {
+  int64_t together = 1, low = 0, high = 0;   // high: where they begin
+};
+/// How to take the axes `loops` of which an element of all roots is at places(indices of the axes), with a lane variable in it.
+std::vector<Split> splits_for(const ir::Kernel&, IndexSpace&, const ir::Shape& loops, const std::function<std::vector<Root>(const IndexVector&)>& roots);
+
 /// One vector of lanes: where its first lane is, flattened over the inner axes, and which lanes exist.
 struct Chunk {
   Index position;
@@ -33,9 +41,9 @@ struct Chunk {
 
 class Nest {
  public:
-  /// inner: the axes; those before `merged` become loops. Up to `unroll` chunks at a time; where there are no loops and no more than `straight` chunks, all of
-  /// them.
-  Nest(Expression&, ir::Shape inner, size_t merged, int unroll, int64_t straight = 4);
+  /// inner: the axes; those before `merged` become loops, taken as `splits` say if there are any. Up to `unroll` chunks at a time, unless more are together. Where
+  /// the lane axis has no more than `straight` chunks there is no loop over them; if there are no loops at all, the body gets all of them at once.
+  Nest(Expression&, ir::Shape inner, size_t merged, int unroll, int64_t straight = 4, std::vector<Split> splits = {});
 
   /// Whether all chunks are known at compile time and few: the body sees the same ones in each run, so values survive from run to run.
   bool straight() const { return straight_; }
@@ -49,16 +57,19 @@ class Nest {
   void run(LlvmValue first, LlvmValue limit, std::vector<LlvmValue>& carried, const Body&);
 
  private:
-  Index position(const Index& lane);
+  void add_chunks(std::vector<Chunk>&, const Index& lane, LlvmValue mask);
   void run_loops(size_t depth, std::vector<LlvmValue>& carried, const Body&);
+  void run_places(size_t depth, IndexVector places, std::vector<LlvmValue>& carried, const Body&);
+  void run_lanes(std::vector<LlvmValue>& carried, const Body&);
 
   Expression& e_;
   ir::Shape loops_;
+  std::vector<Split> splits_;      // per loop
   int64_t extent_;   // of the lane axis
   int unroll_;
   bool straight_;
-  std::vector<Index> variables_;   // of the loops
-  std::vector<Chunk> chunks_;      // if straight
+  std::vector<IndexVector> places_;   // per loop: where the body is now
+  std::vector<Chunk> lanes_;       // all vectors of the lane axis, if they are few
 };
 
 }  // namespace gradc::codegen

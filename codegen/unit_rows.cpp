@@ -6,6 +6,7 @@
 
 #include "ir/check.h"
 #include "ir/infer.h"
+#include "ir/reduced_axes.h"
 
 namespace gradc::codegen {
 using namespace ir;
@@ -57,7 +58,7 @@ int rows_of_operand(const Kernel& kernel, const Node& node, size_t k, int rows) 
     return (k == 0 ? spec.a : spec.b).substr(0, rows) == spec.result.substr(0, rows) ? rows : 0;
   }
   if (node.op == Op::fold) return kept_to(node.attrs.integers(Attr::axes));
-  if (is_reduce(node.op)) return kernel.form == Form::row ? same_extents() : 0;
+  if (is_reduce(node.op)) return kept_to(reduced_axes(node));
   if (node.op == Op::transpose) return identity(node.attrs.integers(Attr::axes));
   if (node.op == Op::broadcast) return identity(node.attrs.integers(Attr::axes));
   if (node.op == Op::reverse || node.op == Op::windows) return kept_to(node.attrs.integers(Attr::axes));

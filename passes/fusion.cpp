@@ -9,6 +9,8 @@
 //   2. Scalar arithmetic on hyperparameters is one kernel of its own, run once a step.
 //   3. What only a single group reads, or what is cheap, is computed where it is read (fusion_store.cpp); a map group that is left
 //      with no reader vanishes. Operands of a contract are always stored: arithmetic there would be repeated for every tile.
+//   4. A reduction whose lanes had better run along what it keeps (pooling, `fold`, means over positions: reduces_in_map) is an element of a map kernel. It is
+//      stored if others read it, unless one map kernel reads it about once for each element that it reduces: the gradient of pooling.
 // Views belong to whoever reads through them; `after` among them keeps the reader out of what it waits for, and becomes an edge between kernels. Each edge between two kernels has a reason, noted where the decision falls.
 #include "passes/fusion.h"
 

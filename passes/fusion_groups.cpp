@@ -25,6 +25,7 @@ constexpr std::string_view reduces = "reduces other axes than that kernel";
 constexpr std::string_view reduces_map = "reduces: maps join it, not it a map";
 constexpr std::string_view shape = "has another shape";
 constexpr std::string_view index = "reads at another index";
+constexpr std::string_view several = "reads several elements for each of its own";
 constexpr std::string_view circle = "also needs what later kernels make of it";
 constexpr std::string_view waits = "waits for other kernels, so that their memory can be used again";
 constexpr std::string_view rows_only = "is for reductions along rows alone, and goes with them";
@@ -65,7 +66,8 @@ class Former {
 
   std::optional<int64_t> paired(Value v) const { return result_[v.id] ? std::nullopt : paired_axis(f_, v, users_[v.id]); }
 
-  bool row_reduction(const Node& node) const { return is_reduce(node.op) && node.op != Op::fold && trailing(node); }
+  bool in_map(const Node& node) const { return is_reduce(node.op) && reduces_in_map(f_, node); }
+  bool row_reduction(const Node& node) const { return is_reduce(node.op) && !in_map(node) && trailing(node); }
 
   bool read_by_rows_alone(Value v) const {
     if (result_[v.id] || users_[v.id].empty()) return false;
@@ -103,13 +105,13 @@ class Former {
   bool fits(const Group& group, const Node& node) const {
     const Shape& s = node.type.shape;
     switch (group.form) {
-      case Form::map: return is_map(node.op) && s == group.domain;
+      case Form::map: return (is_map(node.op) || in_map(node)) && s == group.domain;
       case Form::contract: return is_map(node.op) && s == group.domain && group.parts == 0;
       case Form::pairs: return false;
       case Form::column: return is_map(node.op) && s == Shape(group.domain.begin() + group.outer, group.domain.end());
       case Form::row:
         if (is_map(node.op)) return s == group.domain || s == group.outer_shape();
-        if (is_reduce(node.op) && node.op != Op::fold) return g_.shape(node.operands[0]) == group.domain && s == group.outer_shape() && trailing(node);
+        if (is_reduce(node.op) && !in_map(node)) return g_.shape(node.operands[0]) == group.domain && s == group.outer_shape() && trailing(node);
         return false;
     }
     return false;
@@ -125,6 +127,7 @@ class Former {
     if (fits(group, node)) return "";
     if (node.op == Op::contract) return small_transform(f_, node) ? because::transform : because::another_hero;
     if (is_reduce(node.op)) {
+      if (in_map(node)) return because::several;
       if (group.form == Form::contract) return row_reduction(node) ? because::sums_columns : because::sums_rows;
       return group.form == Form::map ? because::reduces_map : because::reduces;
     }
@@ -139,6 +142,7 @@ class Former {
     if (std::string_view why = misfit(group, node); !why.empty()) return why;
     for (const Access& read : reads) {
       if (g_.of[read.base.id] != g) continue;
+      if (in_map(node)) return because::several;
       if (!readable(group, read, is_reduce(node.op) ? group.domain : node.type.shape)) return because::index;
       // A second result of a product would have to be stored for a row kernel that reads the first one, too.
       if (group.form == Form::contract && for_rows_[v.id] && stored_anyway(read.base)) return because::rows_only;
@@ -225,7 +229,7 @@ class Former {
       if (need != other && g_.depends(need, other)) return;
     for (Value node : first.nodes)
       for (Value operand : f_[node].operands)
-        if (Access read = trace(f_, operand); g_.of[read.base.id] == other && !readable(second, read, f_[node].type.shape)) return;
+        if (Access read = trace(f_, operand); g_.of[read.base.id] == other && (in_map(f_[node]) || !readable(second, read, f_[node].type.shape))) return;
     Group gone = std::exchange(g_.all[other], {});
     for (Value node : gone.nodes) g_.of[node.id] = into;
     auto& nodes = g_.all[into].nodes;
@@ -255,7 +259,7 @@ class Former {
       group.form = Form::pairs;
       group.paired = *axis;
       group.outer = 1;
-    } else if (is_reduce(node.op) && node.op != Op::fold) {
+    } else if (is_reduce(node.op) && !in_map(node)) {
       group.domain = g_.shape(node.operands[0]);
       group.form = trailing(node) ? Form::row : Form::column;
       int64_t reduced = static_cast<int64_t>(reduced_axes(node).size());
@@ -323,6 +327,23 @@ bool expensive(const Node& node) {
   static const std::set<Op> ops = {Op::exp, Op::log, Op::log1p, Op::sin, Op::cos, Op::tanh, Op::erf,
                                    Op::sigmoid, Op::pow, Op::random, Op::div, Op::sqrt, Op::rsqrt};
   return !is_map(node.op) ? true : ops.count(node.op) > 0;
+}
+
+bool reduces_in_map(const Function& f, const Node& node) {
+  constexpr int64_t narrow = 4;    // kept columns up to which lanes along a long reduction are better
+  constexpr int64_t few = 16;
+  if (node.op == Op::fold) return true;
+  const std::vector<int64_t> axes = reduced_axes(node);
+  if (axes.empty()) return false;
+  const Shape& from = f.type(node.operands[0]).shape;
+  auto product = [&](int64_t first, int64_t limit) { return std::accumulate(from.begin() + first, from.begin() + limit, int64_t{1}, std::multiplies<>()); };
+  int64_t count = 1;
+  for (int64_t axis : axes) count *= from[axis];
+  for (Value v = node.operands[0]; is_view(f[v].op); v = f[v].operands[0])
+    if (f[v].op == Op::windows && count <= few) return true;
+  if (product(0, axes.front()) == 1) return false;   // columns
+  int64_t kept = product(axes.back() + 1, static_cast<int64_t>(from.size()));
+  return kept > narrow || (kept > 1 && count <= few);
 }
 
 Value Groups::base(Value v) const {

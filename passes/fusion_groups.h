@@ -52,6 +52,10 @@ bool computes(const ir::Node&);
 /// Maps that cost more than the memory traffic of storing their result would; and all that is no map.
 bool expensive(const ir::Node&);
 
+/// Whether a reduction is an element of a map kernel, summed where it is read: lanes run over axes that it keeps, as in pooling. The others have a form
+/// of their own, in which rows or columns are reduced.
+bool reduces_in_map(const ir::Function&, const ir::Node&);
+
 /// Puts every node that computes something into a group.
 void form_groups(Groups&);
 /// Decides which values get buffers; what does not is computed in every group that reads it.

@@ -8,6 +8,7 @@
 #include "ir/reduced_axes.h"
 #include "passes/filters.h"
 #include "passes/fusion.h"
+#include "passes/fusion_groups.h"
 
 namespace gradc::passes {
 using namespace ir;
@@ -32,7 +33,7 @@ void prepare_for_fusion(Function& f) {
       node.attrs.set(Attr::site, int64_t{0});
     }
     if (node.op == Op::contract) turn_filters(out, node);
-    if (!is_reduce(node.op) || node.op == Op::fold) {
+    if (!is_reduce(node.op) || reduces_in_map(out, node)) {
       map[i] = out.append(std::move(node));
       continue;
     }

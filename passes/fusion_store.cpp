@@ -14,7 +14,7 @@ constexpr std::string_view every_tile = "would be computed again for every tile 
 constexpr std::string_view every_element = "is dear, and would be computed again for every element of a larger kernel";
 constexpr std::string_view every_reader = "is dear, and several kernels read it";
 constexpr std::string_view scalars = "is a scalar, computed once a step";
-constexpr std::string_view fold = "sums many places, once";
+constexpr std::string_view together = "reads many places, once";
 constexpr std::string_view result = "is stored anyway: it is a result";
 constexpr std::string_view awaited = "is what other kernels wait for";
 constexpr std::string_view hero = "is what its kernel is for";
@@ -78,7 +78,7 @@ class Buffers {
     const Group& group = g_.all[g];
     if (group.form != Form::map) return follows_stored(v, g) ? "" : because::hero;
     if (group.domain.empty()) return shifts_site(v) ? "" : because::scalars;
-    if (f_[v].op == Op::fold) return because::fold;
+    if (is_reduce(f_[v].op)) return serves_its_elements(v) ? "" : because::together;
     int64_t size = f_.type(v).size();
     bool costly = false;
     std::vector<Value> stack = {v};
@@ -98,6 +98,24 @@ class Buffers {
     // Later groups are decided: one that stores nothing has vanished into its own readers.
     auto stays = [&](int reader) { return std::any_of(g_.all[reader].nodes.begin(), g_.all[reader].nodes.end(), [&](Value node) { return g_.stored[node.id]; }); };
     return costly && std::count_if(g_.readers[v.id].begin(), g_.readers[v.id].end(), stays) > 1 ? because::every_reader : "";
+  }
+
+  // Whether a small reduction is read by one map kernel alone, about once for each element that it reduces (the gradient of pooling): then those elements
+  // are together there.
+  bool serves_its_elements(Value v) const {
+    constexpr int64_t few = 16;
+    const Node& node = f_[v];
+    int64_t size = node.type.size(), reduced = f_.type(node.operands[0]).size();
+    if (node.op == Op::fold || reduced > few * size) return false;
+    const Group* reader = nullptr;
+    for (int g : g_.readers[v.id]) {
+      const Group& group = g_.all[g];
+      if (std::none_of(group.nodes.begin(), group.nodes.end(), [&](Value other) { return g_.stored[other.id]; })) continue;   // it vanishes
+      if (reader) return false;
+      reader = &group;
+    }
+    return reader && reader->form == Form::map && shape_size(reader->domain) <= reduced &&
+           std::none_of(reader->nodes.begin(), reader->nodes.end(), [&](Value other) { return is_reduce(f_[other].op); });
   }
 
   // The step of random numbers with their site added: as a value of its own it would have to be waited for.

@@ -25,39 +25,35 @@ const double* constant_behind(const Primal& p, Value v) {
   return node->op == Op::constant ? &std::get<double>(node->attrs.at(Attr::value)) : nullptr;
 }
 
-// A reduction seen as [kept..., n]: the reduced axes moved to the end and merged. `back` undoes it.
+// A reduction over one axis: the reduced axes merged where the first of them stands, so that those of windows stay before the channels. `back` undoes it.
 struct Merged {
   Term x;
   Shape moved_shape;
   Axes order;
+  int64_t axis;
 
-  Merged(Term operand, const Axes& axes) {
-    order = other_axes(axes, operand.type().rank());
+  Merged(Term operand, const Axes& axes) : axis(axes.empty() ? operand.rank() : axes[0]) {
+    order = other_axes(axes, operand.rank());
     Shape shape;
-    for (int64_t axis : order) shape.push_back(operand.shape()[axis]);
+    for (int64_t kept : order) shape.push_back(operand.shape()[kept]);
     int64_t reduced = 1;
-    for (int64_t axis : axes) reduced *= operand.shape()[axis];
-    order.insert(order.end(), axes.begin(), axes.end());
+    for (int64_t merged : axes) reduced *= operand.shape()[merged];
+    order.insert(order.begin() + axis, axes.begin(), axes.end());
+    shape.insert(shape.begin() + axis, reduced);
     Term moved = transpose(operand, order);
     moved_shape = moved.shape();
-    shape.push_back(reduced);
     x = reshape(moved, shape);
   }
-  int64_t last() const { return x.type().rank() - 1; }
   /// A value of the reduction's result repeated along the merged axis.
-  Term repeat(Term result) const {
-    Axes kept(static_cast<size_t>(last()));
-    for (size_t i = 0; i < kept.size(); ++i) kept[i] = static_cast<int64_t>(i);
-    return broadcast(result, x.shape(), kept);
-  }
+  Term repeat(Term result) const { return broadcast(result, x.shape(), other_axes({axis}, x.rank())); }
   Term back(Term merged) const { return transpose(reshape(merged, moved_shape), inverse_permutation(order)); }
 };
 
 // The cotangent of an extremum goes to the first element that reaches it.
 Term to_first_largest(const Primal& p, Term x, const Axes& axes) {
   Merged m(x, axes);
-  Term first{&p.b, p.b.make(Op::argmax, {m.x.v}, {{Attr::axis, m.last()}})};
-  Term mask = iota(m.x, ElementType::i32, m.last()) == Term{&p.b, m.repeat(first)};
+  Term first{&p.b, p.b.make(Op::argmax, {m.x.v}, {{Attr::axis, m.axis}})};
+  Term mask = iota(m.x, ElementType::i32, m.axis) == Term{&p.b, m.repeat(first)};
   Term g = m.repeat(p.g);
   return m.back(select(mask, g, zeros_like(g)));
 }
@@ -185,10 +181,10 @@ RULE(reduce_min) { return {to_first_largest(p, -p.x(0), p.list(Attr::axes))}; }
 // multiplied over j. Quadratic in the length, and differentiable again.
 RULE(reduce_prod) {
   Merged m(p.x(0), p.list(Attr::axes));
-  int64_t i = m.last(), j = m.last() + 1;
+  int64_t i = m.axis, j = m.axis + 1;
   Shape square = m.x.shape();
-  square.push_back(square.back());
-  Axes along_j = other_axes({i}, j + 1);
+  square.insert(square.begin() + j, square[i]);
+  Axes along_j = other_axes({i}, m.x.rank() + 1);
   Term x = passes::broadcast(m.x, square, along_j);
   Term diagonal = iota(x, ElementType::i32, i) == iota(x, ElementType::i32, j);
   Term others = reduce(Op::reduce_prod, passes::select(diagonal, like(1, x), x), {j});

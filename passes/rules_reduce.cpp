@@ -110,6 +110,32 @@ Value sum_of_multiple(Term t) {
   return reduce(t.op(), y.x(0), t.list(Attr::axes)) * *c;
 }
 
+// fold of windows that do not overlap => reshape(transpose(x)), with zeros where no window is
+Value fold_apart(Term t) {
+  Term x = t.x(0);
+  Axes axes = t.list(Attr::axes), size = t.list(Attr::size), stride = t.list(Attr::stride), dilation = t.list(Attr::dilation), low = t.list(Attr::low);
+  size_t first = axes[0], count = axes.size();
+  Axes order, none(x.rank(), 0), gap = none;
+  Shape merged;
+  Axes start(t.rank(), 0), limit = t.shape(), step(t.rank(), 1), before(t.rank(), 0), behind = before;
+  for (size_t axis = 0; axis < first; ++axis) order.push_back(static_cast<int64_t>(axis));
+  merged.assign(t.shape().begin(), t.shape().end());
+  for (size_t k = 0; k < count; ++k) {
+    int64_t axis = axes[k], covered = x.shape()[axis] * stride[k], extent = t.shape()[axis];
+    if (dilation[k] != 1 || size[k] > stride[k] || low[k] >= covered || covered == 0) return no;
+    gap[axis + count] = stride[k] - size[k];
+    order.push_back(axis), order.push_back(axis + static_cast<int64_t>(count));
+    merged[axis] = covered;
+    start[axis] = low[k];
+    limit[axis] = std::min(covered, low[k] + extent);
+    behind[axis] = extent - (limit[axis] - low[k]);
+  }
+  for (size_t axis = first + 2 * count; axis < static_cast<size_t>(x.rank()); ++axis) order.push_back(static_cast<int64_t>(axis));
+  auto pad = [&](Term v, const Axes& high) { return Term{t.b, t.b->make(Op::pad, {v.v}, {{Attr::low, Axes(high.size(), 0)}, {Attr::high, high}, {Attr::interior, Axes(high.size(), 0)}, {Attr::value, 0.0}})}; };
+  Term spread = reshape(transpose(pad(x, gap), order), merged);
+  return pad({t.b, t.b->slice(spread, start, limit, step)}, behind);
+}
+
 constexpr Heads sums = {Op::reduce_sum, Op::reduce_mean};
 constexpr Heads extrema = {Op::reduce_sum, Op::reduce_mean, Op::reduce_max, Op::reduce_min};
 constexpr Heads all = {Op::reduce_sum, Op::reduce_mean, Op::reduce_max, Op::reduce_min, Op::reduce_prod};
@@ -126,6 +152,7 @@ constexpr Rule table[] = {
     {"reduce-of-negative", extrema, reduce_of_negative},
     {"sum-of-multiple", sums, sum_of_multiple},
     {"mean-to-sum", Op::reduce_mean, mean_to_sum},
+    {"fold-apart", Op::fold, fold_apart},
 };
 }  // namespace
 

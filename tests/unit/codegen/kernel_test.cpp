@@ -207,7 +207,7 @@ TEST_CASE("views are index maps", "[kernel]") {
 
 TEST_CASE("windows, pooling and fold in the map form", "[kernel]") {
   for (auto [size, stride, dilation, low, high] : {std::array<int64_t, 5>{3, 1, 1, 1, 1}, {2, 2, 1, 0, 0}, {3, 2, 1, 1, 0}, {2, 1, 2, 0, 1}, {5, 3, 1, 2, 2}}) {
-    for (int64_t channels : {3, 16}) {
+    for (int64_t channels : {1, 3, 16, 70}) {
       Function f;
       Builder b(f);
       Shape shape = {2, 9, 8, channels};
@@ -231,6 +231,27 @@ TEST_CASE("windows, pooling and fold in the map form", "[kernel]") {
       CHECK(difference(finish(Form::map, g, shape, 1, {folded})) == "");
     }
   }
+}
+
+// Windows that do not overlap, with a row left over: which of its elements is the first largest is found once for all of them.
+TEST_CASE("the gradient of pooling in the map form", "[kernel]") {
+  for (int64_t size : {2, 3})
+    for (int64_t channels : {1, 6, 40}) {
+      Function f;
+      Builder b(f);
+      int64_t h = 3 * size + 1, w = 4 * size;
+      Shape shape = {2, h, w, channels};
+      Value x = b.input("a0", {ElementType::f32, shape}), g = b.input("a1", {ElementType::f32, {2, 3, 4, channels}});
+      Value windows = b.make(Op::windows, {b.make(Op::round, {x})}, {{Attr::axes, list({1, 2})}, {Attr::size, list({size, size})}, {Attr::stride, list({size, size})}, {Attr::dilation, list({1, 1})},
+                                                                     {Attr::low, list({0, 0})}, {Attr::high, list({0, 0})}, {Attr::value, 0.0}});
+      Shape merged = {2, 3, 4, size * size, channels};
+      Value first = b.make(Op::argmax, {b.reshape(windows, merged)}, {{Attr::axis, int64_t{3}}});
+      Value mine = b.make(Op::eq, {b.iota({ElementType::i32, merged}, 3), b.broadcast(first, merged, {0, 1, 2, 4})});
+      Value spread = b.make(Op::select, {mine, b.broadcast(g, merged, {0, 1, 2, 4}), b.constant(0, {ElementType::f32, merged})});
+      Value back = b.reshape(b.transpose(b.reshape(spread, {2, 3, 4, size, size, channels}), {0, 1, 3, 2, 4, 5}), {2, 3 * size, w, channels});
+      back = b.make(Op::pad, {back}, {{Attr::low, list({0, 0, 0, 0})}, {Attr::high, list({0, 1, 0, 0})}, {Attr::interior, list({0, 0, 0, 0})}, {Attr::value, 0.0}});
+      for (int64_t outer : {0, 1}) CHECK(difference(finish(Form::map, f, shape, outer, {b.make(Op::neg, {back})})) == "");
+    }
 }
 
 TEST_CASE("random numbers are Philox's, whatever the form", "[kernel]") {

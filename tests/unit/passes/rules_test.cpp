@@ -34,8 +34,9 @@ struct Maker {
   }
   Term reverse(Term t, Shape axes) { return view(Op::reverse, t, {{Attr::axes, axes}}); }
   Term reduce(Op op, Term t, Shape axes) { return view(op, t, {{Attr::axes, axes}}); }
-  Term fold(Term t, Shape shape, Shape axes, Shape size, Shape dilation, Shape low, Shape high) {
-    return view(Op::fold, t, {{Attr::shape, shape}, {Attr::axes, axes}, {Attr::size, size}, {Attr::stride, Shape(axes.size(), 1)}, {Attr::dilation, dilation}, {Attr::low, low}, {Attr::high, high}});
+  Term fold(Term t, Shape shape, Shape axes, Shape size, Shape dilation, Shape low, Shape high, Shape stride = {}) {
+    if (stride.empty()) stride.assign(axes.size(), 1);
+    return view(Op::fold, t, {{Attr::shape, shape}, {Attr::axes, axes}, {Attr::size, size}, {Attr::stride, stride}, {Attr::dilation, dilation}, {Attr::low, low}, {Attr::high, high}});
   }
   Term cast(Term t, ElementType element) { return view(Op::cast, t, {{Attr::element, element}}); }
   Term pow(Term t, double n) { return apply(Op::pow, t, like(n, t)); }
@@ -190,6 +191,9 @@ const Example examples[] = {
     {"contract-of-negative", [](Maker m) { Term x = m.x({3, 4}), y = m.x({4, 5}); return contract("mk,kn->mn", -x, y); }},
     {"contract-of-negative", [](Maker m) { Term x = m.x({3, 4}), y = m.x({4, 5}); return contract("mk,kn->mn", x, -y); }},
     {"contract-of-multiple", [](Maker m) { Term x = m.x({3, 4}), y = m.x({4, 5}); return contract("mk,kn->mn", x * 0.5, y); }},
+    {"fold-apart", [](Maker m) { return m.fold(m.x({2, 3, 2, 2, 2, 4}), {2, 6, 4, 4}, {1, 2}, {2, 2}, {1, 1}, {0, 0}, {0, 0}, {2, 2}); }},
+    {"fold-apart", [](Maker m) { return m.fold(m.x({3, 2, 2, 1, 3}), {8, 5, 3}, {0, 1}, {2, 1}, {1, 1}, {1, 0}, {0, 0}, {3, 4}); }},
+    {"fold-apart", [](Maker m) { return m.fold(m.x({4, 2, 2}), {9, 2}, {0}, {2}, {1}, {2}, {1}, {3}); }},
     {"fold-of-contract", [](Maker m) {
        // A 3 x 2 kernel over an 8 x 9 image, padded by 1 and 0, dilated by 1 and 2.
        Term g = m.x({2, 8, 7, 4}), w = m.x({3, 2, 5, 4});
