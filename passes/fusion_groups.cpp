@@ -69,6 +69,8 @@ class Former {
   bool in_map(const Node& node) const { return is_reduce(node.op) && reduces_in_map(f_, node); }
   bool row_reduction(const Node& node) const { return is_reduce(node.op) && !in_map(node) && trailing(node); }
 
+  bool column_reduction(const Node& node) const { return is_reduce(node.op) && !in_map(node) && !trailing(node); }
+
   bool read_by_rows_alone(Value v) const {
     if (result_[v.id] || users_[v.id].empty()) return false;
     return std::all_of(users_[v.id].begin(), users_[v.id].end(),
@@ -108,7 +110,10 @@ class Former {
       case Form::map: return (is_map(node.op) || in_map(node)) && s == group.domain;
       case Form::contract: return is_map(node.op) && s == group.domain && group.parts == 0;
       case Form::pairs: return false;
-      case Form::column: return is_map(node.op) && s == Shape(group.domain.begin() + group.outer, group.domain.end());
+      case Form::column: {
+        if (s != Shape(group.domain.begin() + group.outer, group.domain.end())) return false;
+        return is_map(node.op) || (column_reduction(node) && g_.shape(node.operands[0]) == group.domain);
+      }
       case Form::row:
         if (is_map(node.op)) return s == group.domain || s == group.outer_shape();
         if (is_reduce(node.op) && !in_map(node)) return g_.shape(node.operands[0]) == group.domain && s == group.outer_shape() && trailing(node);
@@ -166,8 +171,8 @@ class Former {
     // Groups with a hero first: a map group beside them can be computed where it is read.
     std::vector<int> candidates(from.rbegin(), from.rend());
     std::stable_partition(candidates.begin(), candidates.end(), [&](int g) { return g_.all[g].form != Form::map; });
-    if (row_reduction(node))
-      if (std::optional<int> beside = rows_beside(v); beside && !from.count(*beside)) candidates.push_back(*beside);
+    if (row_reduction(node) || column_reduction(node))
+      if (std::optional<int> beside = reduced_beside(v); beside && !from.count(*beside)) candidates.push_back(*beside);
     int joined = -1;
     for (int g : candidates) {
       std::string_view why = joined >= 0 ? because::other_group : obstacle(g, v, reads, from, awaited);
@@ -183,13 +188,13 @@ class Former {
       for (int other : from) join_maps(joined, other);
   }
 
-  // A row kernel over the same rows that reads a tensor which the reduction's operand is computed from: one visit serves both.
-  std::optional<int> rows_beside(Value v) const {
+  // A kernel that reduces the same rows or columns and reads a tensor which the reduction's operand is computed from: one visit serves both.
+  std::optional<int> reduced_beside(Value v) const {
     Group wanted = fresh(v);
     std::set<Value> roots = full_size_roots(f_[v].operands[0], wanted.domain);
     for (int g = static_cast<int>(g_.all.size()); g-- > 0;) {
       const Group& group = g_.all[g];
-      if (group.form != Form::row || group.domain != wanted.domain || group.outer != wanted.outer) continue;
+      if (group.form != wanted.form || group.domain != wanted.domain || group.outer != wanted.outer) continue;
       for (Value node : group.nodes)
         for (Value operand : f_[node].operands)
           for (Value root : full_size_roots(operand, wanted.domain))

@@ -114,49 +114,106 @@ Value contract_of_multiple(Term t) {
   return no;
 }
 
-// fold(contract(g, w)), where g has the positions and w the window => contract(windows(g), reverse(w)): the input gradient of a convolution is a
-// convolution of the output's gradient with the flipped kernel. With stride 1: dx[p] = sum_u g[p + low - d u] w[u].
-Value fold_of_contract(Term t) {
-  Term y = t.x(0);
-  if (!y.is(Op::contract)) return no;
-  Axes axes = t.list(Attr::axes), size = t.list(Attr::size), dilation = t.list(Attr::dilation), low = t.list(Attr::low), high = t.list(Attr::high);
-  for (int64_t stride : t.list(Attr::stride))
-    if (stride != 1) return no;
-  for (size_t i = 0; i < axes.size(); ++i) {
-    int64_t reach = dilation[i] * (size[i] - 1);
-    low[i] = reach - low[i], high[i] = reach - high[i];
-    if (low[i] < 0 || high[i] < 0) return no;
+// fold(contract(g, w)), where g has the positions and w the window: the input gradient of a convolution is a convolution of the output's gradient with
+// the flipped kernel. With stride 1: dx[p] = sum_u g[p + low - d u] w[u]. With stride s, place q = p + low = s j + a sees the kernel's elements u = a + s b
+// alone: dx = sum_b g[j - b] w[a + s b], a convolution for each phase a. Phases are put between each other.
+struct FoldedContract {
+  Term t, y;
+  Axes axes, size, stride, dilation, low;
+  ContractSpec spec;
+  std::string positions, window, order;   // order: of g, with the positions next to each other and in order, where the first of them stands
+  int g_operand = -1;
+  Axes first, limit;                       // of j
+
+  explicit FoldedContract(Term fold)
+      : t(fold), y(t.x(0)), axes(t.list(Attr::axes)), size(t.list(Attr::size)), stride(t.list(Attr::stride)), dilation(t.list(Attr::dilation)), low(t.list(Attr::low)) {
+    if (!y.is(Op::contract)) return;
+    spec = spec_of(y);
+    positions = spec.result.substr(axes[0], axes.size()), window = spec.result.substr(axes[0] + axes.size(), axes.size());
+    auto has_all = [](const std::string& list, const std::string& letters) { return std::all_of(letters.begin(), letters.end(), [&](char c) { return in(list, c); }); };
+    auto has_none = [](const std::string& list, const std::string& letters) { return std::none_of(letters.begin(), letters.end(), [&](char c) { return in(list, c); }); };
+    for (int i : {0, 1}) {
+      const std::string &g_list = i == 0 ? spec.a : spec.b, &w_list = i == 0 ? spec.b : spec.a;
+      if (has_all(g_list, positions) && has_none(g_list, window) && has_all(w_list, window) && has_none(w_list, positions)) g_operand = i;
+    }
+    for (size_t k = 0; k < axes.size(); ++k) {
+      first.push_back(low[k] / stride[k]);
+      limit.push_back((low[k] + t.shape()[axes[k]] + stride[k] - 1) / stride[k]);
+    }
   }
-  ContractSpec spec = spec_of(y);
-  std::string positions = spec.result.substr(axes[0], axes.size()), window = spec.result.substr(axes[0] + axes.size(), axes.size());
-  auto has_all = [](const std::string& list, const std::string& letters) { return std::all_of(letters.begin(), letters.end(), [&](char c) { return in(list, c); }); };
-  auto has_none = [](const std::string& list, const std::string& letters) { return std::none_of(letters.begin(), letters.end(), [&](char c) { return in(list, c); }); };
-  for (int i : {0, 1}) {
-    std::string g_list = i == 0 ? spec.a : spec.b, w_list = i == 0 ? spec.b : spec.a;
-    if (!has_all(g_list, positions) || !has_none(g_list, window) || !has_all(w_list, window) || !has_none(w_list, positions)) continue;
-    Term g = y.x(i), w = y.x(1 - i);
-    // The positions next to each other and in order, where the first of them stands.
-    std::string order;
+
+  // Elements of the kernel in a phase.
+  int64_t taps(size_t k, int64_t phase) const { return size[k] > phase ? (size[k] - phase + stride[k] - 1) / stride[k] : 0; }
+
+  Value run() {
+    constexpr int64_t most_phases = 16;
+    int64_t phases = 1;
+    for (size_t k = 0; k < axes.size(); ++k) {
+      if (stride[k] > 1 && dilation[k] > 1) return no;
+      phases *= stride[k];
+    }
+    if (g_operand < 0 || phases > most_phases) return no;
+    const std::string& g_list = g_operand == 0 ? spec.a : spec.b;
     for (char c : g_list)
-      if (!in(positions, c))
-        order += c;
-      else if (!in(order, positions[0]))
-        order += positions;
-    Axes permutation, flipped, moved;
-    for (char c : order) permutation.push_back(static_cast<int64_t>(g_list.find(c)));
-    for (size_t k = 0; k < axes.size(); ++k) moved.push_back(static_cast<int64_t>(order.find(positions[0]) + k));
-    for (size_t k = 0; k < w_list.size(); ++k)
-      if (in(window, w_list[k])) flipped.push_back(static_cast<int64_t>(k));
-    Term seen{t.b, t.b->make(Op::windows, {transpose(g, permutation).v}, {{Attr::axes, moved}, {Attr::size, size}, {Attr::stride, Axes(axes.size(), 1)}, {Attr::dilation, dilation},
-                                                                          {Attr::low, low}, {Attr::high, high}, {Attr::value, 0.0}})};
-    Term turned{t.b, t.b->make(Op::reverse, {w.v}, {{Attr::axes, flipped}})};
-    order.insert(order.find(positions[0]) + positions.size(), window);
-    std::string result = spec.result;
-    result.erase(axes[0] + axes.size(), axes.size());
-    return i == 0 ? contract(order + "," + w_list + "->" + result, seen, turned, precision_of(y)) : contract(w_list + "," + order + "->" + result, turned, seen, precision_of(y));
+      if (!in(positions, c)) order += c;
+      else if (!in(order, positions[0])) order += positions;
+    Term sum;
+    for (int64_t n = 0; n < phases; ++n) {
+      Axes phase(axes.size());
+      int64_t rest = n;
+      for (size_t k = axes.size(); k-- > 0; rest /= stride[k]) phase[k] = rest % stride[k];
+      Term part = convolution(phase);
+      if (!part.v.valid()) continue;
+      if (phases > 1) part = between(part, phase);
+      sum = sum.v.valid() ? sum + part : part;
+    }
+    if (!sum.v.valid() || phases == 1) return sum;
+    Axes start(t.rank(), 0), end = t.shape();
+    for (size_t k = 0; k < axes.size(); ++k) start[axes[k]] = low[k] - stride[k] * first[k], end[axes[k]] += start[axes[k]];
+    return t.b->slice(sum, start, end, Axes(t.rank(), 1));
   }
-  return no;
-}
+
+ private:
+  // The elements of dx at one phase; invalid if all are 0.
+  Term convolution(const Axes& phase) const {
+    const std::string &g_list = g_operand == 0 ? spec.a : spec.b, &w_list = g_operand == 0 ? spec.b : spec.a;
+    Term g = y.x(g_operand), w = y.x(1 - g_operand);
+    Axes permutation, flipped, moved, before, behind, count;
+    for (char c : order) permutation.push_back(static_cast<int64_t>(g_list.find(c)));
+    Term seen = transpose(g, permutation);
+    Axes start(seen.rank(), 0), end = seen.shape(), w_start(w.rank(), 0), w_end = w.shape(), w_step(w.rank(), 1);
+    for (size_t k = 0; k < axes.size(); ++k) {
+      int64_t axis = static_cast<int64_t>(order.find(positions[0]) + k), in_w = static_cast<int64_t>(w_list.find(window[k])), reach = dilation[k] * (taps(k, phase[k]) - 1);
+      // Of g from first - reach up to limit, zeros where there is nothing.
+      start[axis] = std::max<int64_t>(0, first[k] - reach);
+      end[axis] = std::min(end[axis], limit[k]);
+      before.push_back(std::max<int64_t>(0, reach - first[k]));
+      behind.push_back(limit[k] - end[axis]);
+      if (taps(k, phase[k]) == 0 || start[axis] >= end[axis]) return {};
+      moved.push_back(axis);
+      count.push_back(taps(k, phase[k]));
+      w_start[in_w] = phase[k];
+      w_step[in_w] = stride[k];
+    }
+    for (size_t i = 0; i < w_list.size(); ++i)
+      if (in(window, w_list[i])) flipped.push_back(static_cast<int64_t>(i));
+    seen = {t.b, t.b->slice(seen, start, end, Axes(seen.rank(), 1))};
+    seen = {t.b, t.b->make(Op::windows, {seen.v}, {{Attr::axes, moved}, {Attr::size, count}, {Attr::stride, Axes(axes.size(), 1)}, {Attr::dilation, dilation}, {Attr::low, before}, {Attr::high, behind}, {Attr::value, 0.0}})};
+    Term turned{t.b, t.b->make(Op::reverse, {t.b->slice(w, w_start, w_end, w_step)}, {{Attr::axes, flipped}})};
+    std::string seen_list = order, result = spec.result;
+    seen_list.insert(order.find(positions[0]) + positions.size(), window);
+    result.erase(axes[0] + axes.size(), axes.size());
+    return g_operand == 0 ? contract(seen_list + "," + w_list + "->" + result, seen, turned, precision_of(y)) : contract(w_list + "," + seen_list + "->" + result, turned, seen, precision_of(y));
+  }
+
+  // Room for the other phases around each element.
+  Term between(Term part, const Axes& phase) const {
+    Axes before(part.rank(), 0), behind = before, interior = before;
+    for (size_t k = 0; k < axes.size(); ++k) before[axes[k]] = phase[k], behind[axes[k]] = stride[k] - 1 - phase[k], interior[axes[k]] = stride[k] - 1;
+    return {t.b, t.b->make(Op::pad, {part.v}, {{Attr::low, before}, {Attr::high, behind}, {Attr::interior, interior}, {Attr::value, 0.0}})};
+  }
+};
+Value fold_of_contract(Term t) { return FoldedContract(t).run(); }
 
 constexpr Rule table[] = {
     {"contract-of-transpose", Op::contract, contract_of_transpose},

@@ -101,13 +101,48 @@ Value reduce_of_negative(Term t) {
   Op op = t.is(Op::reduce_max) ? Op::reduce_min : t.is(Op::reduce_min) ? Op::reduce_max : t.op();
   return -reduce(op, t.x(0).x(0), t.list(Attr::axes));
 }
-// sum(x * c) => sum(x) * c, where c is a power of two
-Value sum_of_multiple(Term t) {
+// sum(x * y * z) => sum(x * z) * y, where y is a number or does not vary along the reduced axes: so that sums over a batch which differ in a factor are one
+Value sum_of_shared_factor(Term t) {
+  if (!ir::is_float(t.element())) return no;
+  Axes reduced = t.list(Attr::axes), kept = other_axes(reduced, t.x(0).rank());
+  std::vector<Term> inside, outside, stack = {t.x(0)};
+  while (!stack.empty()) {
+    Term x = stack.back();
+    stack.pop_back();
+    if (x.is(Op::mul)) {
+      stack.push_back(x.x(1)), stack.push_back(x.x(0));
+      continue;
+    }
+    Axes at = x.is(Op::broadcast) ? x.list(Attr::axes) : Axes();
+    bool shared = number(x) || (x.is(Op::broadcast) && std::none_of(at.begin(), at.end(), [&](int64_t axis) { return contains(reduced, axis); }));
+    (shared ? outside : inside).push_back(x);
+  }
+  if (outside.empty() || inside.empty()) return no;
+  Term product = inside[0];
+  for (size_t i = 1; i < inside.size(); ++i) product = product * inside[i];
+  Term sum = reduce(t.op(), product, reduced);
+  for (Term y : outside) {
+    if (auto c = number(y)) {
+      sum = sum * *c;
+      continue;
+    }
+    Axes axes;
+    for (int64_t axis : y.list(Attr::axes)) axes.push_back(std::lower_bound(kept.begin(), kept.end(), axis) - kept.begin());
+    sum = sum * broadcast(y.x(0), sum.shape(), axes);
+  }
+  return sum;
+}
+// sum(x - broadcast(sum(x) / n)) => sum(x) - (sum(x) / n) * count: what is known already, but for NaN and infinities it is 0
+Value sum_of_centred(Term t) {
   Term y = t.x(0);
-  if (!y.is(Op::mul) || !ir::is_float(t.element())) return no;
-  auto c = number(y.x(1));
-  if (!c || !is_power_of_two(*c)) return no;
-  return reduce(t.op(), y.x(0), t.list(Attr::axes)) * *c;
+  if (!y.is(Op::sub) || !y.x(1).is(Op::broadcast) || !ir::is_float(t.element())) return no;
+  Axes reduced = t.list(Attr::axes);
+  Term mean = y.x(1).x(0);
+  if (y.x(1).list(Attr::axes) != other_axes(reduced, y.rank()) || (!mean.is(Op::div) && !mean.is(Op::mul)) || !number(mean.x(1))) return no;
+  Term sum = mean.x(0);
+  if (!sum.is(Op::reduce_sum) || !sum.x(0).same(y.x(0)) || sum.list(Attr::axes) != reduced) return no;
+  double count = static_cast<double>(y.type().size()) / static_cast<double>(t.type().size());
+  return sum - mean * count;
 }
 
 // fold of windows that do not overlap => reshape(transpose(x)), with zeros where no window is
@@ -150,7 +185,8 @@ constexpr Rule table[] = {
     {"reduce-of-unit-reshape", all, reduce_of_unit_reshape},
     {"reduce-of-transpose", all, reduce_of_transpose},
     {"reduce-of-negative", extrema, reduce_of_negative},
-    {"sum-of-multiple", sums, sum_of_multiple},
+    {"sum-of-shared-factor", sums, sum_of_shared_factor},
+    {"sum-of-centred", Op::reduce_sum, sum_of_centred},
     {"mean-to-sum", Op::reduce_mean, mean_to_sum},
     {"fold-apart", Op::fold, fold_apart},
 };

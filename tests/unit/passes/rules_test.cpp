@@ -174,7 +174,7 @@ const Example examples[] = {
     {"reduce-of-transpose", [](Maker m) { return m.reduce(Op::reduce_sum, m.transpose(m.x({2, 3, 4, 5}), {3, 1, 0, 2}), {1}); }},
     {"reduce-of-negative", [](Maker m) { return m.reduce(Op::reduce_sum, -m.x(), {1}); }},
     {"reduce-of-negative", [](Maker m) { return m.reduce(Op::reduce_max, -m.x(), {1}); }},
-    {"sum-of-multiple", [](Maker m) { return m.reduce(Op::reduce_sum, m.x() * 0.25, {1}); }},
+    {"sum-of-shared-factor", [](Maker m) { return m.reduce(Op::reduce_sum, m.x() * 0.25, {1}); }},
     {"mean-to-sum", [](Maker m) { return m.reduce(Op::reduce_mean, m.x(), {1}); }},
     // contracts
     {"contract-of-transpose", [](Maker m) { Term x = m.x({3, 4}), y = m.x({3, 5}); return contract("km,kn->mn", m.transpose(m.transpose(x, {1, 0}), {1, 0}), y); }},
@@ -191,6 +191,12 @@ const Example examples[] = {
     {"contract-of-negative", [](Maker m) { Term x = m.x({3, 4}), y = m.x({4, 5}); return contract("mk,kn->mn", -x, y); }},
     {"contract-of-negative", [](Maker m) { Term x = m.x({3, 4}), y = m.x({4, 5}); return contract("mk,kn->mn", x, -y); }},
     {"contract-of-multiple", [](Maker m) { Term x = m.x({3, 4}), y = m.x({4, 5}); return contract("mk,kn->mn", x * 0.5, y); }},
+    {"sum-of-shared-factor", [](Maker m) { return m.reduce(Op::reduce_sum, m.x() * (m.broadcast(m.x({4}), {3, 4}, {1}) * m.x()), {0}); }},
+    {"sum-of-shared-factor", [](Maker m) { return m.reduce(Op::reduce_mean, m.broadcast(m.x({3, 2}), {3, 4, 2}, {0, 2}) * m.x({3, 4, 2}), {1}); }},
+    {"sum-of-centred", [](Maker m) {
+       Term x = m.x({3, 2, 5});
+       return m.reduce(Op::reduce_sum, x - m.broadcast(m.reduce(Op::reduce_sum, x, {0, 1}) / 6, {3, 2, 5}, {2}), {0, 1});
+     }},
     {"fold-apart", [](Maker m) { return m.fold(m.x({2, 3, 2, 2, 2, 4}), {2, 6, 4, 4}, {1, 2}, {2, 2}, {1, 1}, {0, 0}, {0, 0}, {2, 2}); }},
     {"fold-apart", [](Maker m) { return m.fold(m.x({3, 2, 2, 1, 3}), {8, 5, 3}, {0, 1}, {2, 1}, {1, 1}, {1, 0}, {0, 0}, {3, 4}); }},
     {"fold-apart", [](Maker m) { return m.fold(m.x({4, 2, 2}), {9, 2}, {0}, {2}, {1}, {2}, {1}, {3}); }},
@@ -199,6 +205,15 @@ const Example examples[] = {
        Term g = m.x({2, 8, 7, 4}), w = m.x({3, 2, 5, 4});
        return m.fold(contract("nijk,uvck->nijuvc", g, w), {2, 8, 9, 5}, {1, 2}, {3, 2}, {1, 2}, {1, 0}, {1, 0});
      }},
+    {"fold-of-contract", [](Maker m) {   // a window that covers the input's last column by half, positions that windows leave over
+       Term g = m.x({2, 4, 3, 4}), w = m.x({3, 3, 5, 4});
+       return m.fold(contract("nijk,uvck->nijuvc", g, w), {2, 9, 6, 5}, {1, 2}, {3, 3}, {1, 1}, {0, 1}, {0, 0}, {2, 2});
+     }},
+    {"fold-of-contract", [](Maker m) {   // more padding than the window reaches
+       Term g = m.x({2, 11, 4}), w = m.x({4, 3, 5});
+       return m.fold(contract("nik,kuc->niuc", g, w), {2, 6, 5}, {1}, {3}, {1}, {3}, {4});
+     }},
+    {"fold-of-contract", [](Maker m) { Term g = m.x({2, 7, 4}), w = m.x({4, 5, 5}); return m.fold(contract("kuc,nik->niuc", w, g), {2, 10, 5}, {1}, {5}, {1}, {7}, {0}, {2}); }},
     {"fold-of-contract", [](Maker m) { Term w = m.x({4, 3}), g = m.x({6, 4, 2}); return m.fold(contract("ku,ikn->niu", w, g), {2, 8}, {1}, {3}, {1}, {0}, {0}); }},
 };
 }  // namespace
