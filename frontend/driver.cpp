@@ -105,7 +105,9 @@ struct Driver::State {
       reached = Stage::gradient;
     }
     if (reached < Stage::optimized && stage >= Stage::optimized) {
-      timed("optimize", [&] { optimized = lower_to_optimized(gradient, options.winograd, options.verify); });
+      auto named = codegen::named_target(options.target);
+      const bool amx = precision() != ir::Precision::f32 && (named ? named->amx : codegen::host_target(true).amx);
+      timed("optimize", [&] { optimized = lower_to_optimized(gradient, options.winograd, amx, options.verify); });
       check(optimized, "optimize");
       reached = Stage::optimized;
     }

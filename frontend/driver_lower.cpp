@@ -94,12 +94,12 @@ bool lower_to_gradient(Program& program, ir::Module& out, ir::Precision precisio
   return !diagnostics.failed();
 }
 
-ir::Module lower_to_optimized(const ir::Module& module, passes::Winograd winograd, bool verify) {
+ir::Module lower_to_optimized(const ir::Module& module, passes::Winograd winograd, bool amx, bool verify) {
   ir::Module out = module;
   for (ir::Function& f : out.functions) {
     Doing doing(fmt::format("optimizing {}", f.name));
     passes::optimize(f);
-    passes::use_winograd(f, winograd);
+    passes::use_winograd(f, winograd, !amx);
     if (!verify) continue;
     std::string error = ir::verify(f);
     CHECK(error.empty(), "{}", error);

@@ -15,8 +15,8 @@ namespace gradc {
 /// Accumulated rows. False if diagnostics say why not.
 bool lower_to_gradient(Program&, ir::Module& out, ir::Precision, Diagnostics&, const Sources&);
 
-/// Optimizes every function of a module without grad nodes, then has its convolutions by Winograd's algorithm if so chosen; with `verify`, the verifier runs after each pass.
-ir::Module lower_to_optimized(const ir::Module&, passes::Winograd, bool verify);
+/// Optimizes every function of a module without grad nodes, then has its convolutions by Winograd's algorithm if so chosen, those below f32 only if there is no AMX; with `verify`, the verifier runs after each pass.
+ir::Module lower_to_optimized(const ir::Module&, passes::Winograd, bool amx, bool verify);
 
 /// A function as it went into the plan, and the kernels that it became.
 struct FusedFunction {

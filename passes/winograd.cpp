@@ -103,8 +103,8 @@ std::optional<std::pair<Value, std::string>> windows_of(const Function& f, Value
   return std::pair{operand, all};
 }
 
-std::optional<Convolution> match(const Function& f, const Node& node) {
-  if (node.op != Op::contract || node.type.element != ElementType::f32 || contract_precision(node.attrs) != Precision::f32) return std::nullopt;
+std::optional<Convolution> match(const Function& f, const Node& node, bool rounded) {
+  if (node.op != Op::contract || node.type.element != ElementType::f32 || (!rounded && contract_precision(node.attrs) != Precision::f32)) return std::nullopt;
   ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
   for (int side : {0, 1}) {
     auto found = windows_of(f, node.operands[side], side == 0 ? spec.a : spec.b);
@@ -288,7 +288,7 @@ std::optional<Filtering> choose(const Function& f, const Convolution& c, Winogra
 }
 }  // namespace
 
-int use_winograd(Function& f, Winograd how) {
+int use_winograd(Function& f, Winograd how, bool rounded) {
   int count = 0;
   Function out;
   out.name = f.name;
@@ -296,7 +296,7 @@ int use_winograd(Function& f, Winograd how) {
   std::vector<Value> map(f.size());
   for (uint32_t i = 0; i < f.size(); ++i) {
     const Node& node = f.nodes[i];
-    if (std::optional<Convolution> c = match(f, node)) {
+    if (std::optional<Convolution> c = match(f, node, rounded)) {
       if (std::optional<Filtering> by = choose(f, *c, how)) {
         map[i] = rewriter.convolution(*c, *by, map[f[c->windows].operands[0].id], map[c->other.id], node.type.shape, node.loc);
         ++count;

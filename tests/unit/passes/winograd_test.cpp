@@ -89,19 +89,20 @@ TEST_CASE("what the model finds slower, and what is no such convolution, stays")
   Function wide = convolution({2, 8, 8, 32, 32, 1, 1}, ElementType::f64);
   CHECK(use_winograd(wide) == 0);
 
-  auto strided = [](int64_t stride, int64_t size, Precision precision) {
+  auto strided = [](int64_t stride, int64_t size, Precision precision, bool rounded = false) {
     Function f;
     Builder b(f);
     const std::vector<int64_t> low(2, size / 2);
     Value seen = b.make(Op::windows, {b.input("x", {ElementType::f32, {2, 12, 12, 32}})}, {{Attr::axes, std::vector<int64_t>{1, 2}}, {Attr::size, std::vector<int64_t>(2, size)}, {Attr::stride, std::vector<int64_t>(2, stride)},
                                                                                            {Attr::dilation, std::vector<int64_t>{1, 1}}, {Attr::low, low}, {Attr::high, low}, {Attr::value, 0.0}});
     f.results = {{"y", b.contract("nijuvc,uvck->nijk", seen, b.input("w", {ElementType::f32, {size, size, 32, 32}}), precision), false}};
-    return use_winograd(f);
+    return use_winograd(f, Winograd::automatic, rounded);
   };
   CHECK(strided(1, 3, Precision::f32) == 1);
   CHECK(strided(2, 3, Precision::f32) == 0);
   CHECK(strided(1, 5, Precision::f32) == 0);
   CHECK(strided(1, 3, Precision::bf16) == 0);
+  CHECK(strided(1, 3, Precision::bf16, true) == 1);
 }
 
 TEST_CASE("a convolution and the gradient of its kernel share the transform of the input") {
