@@ -176,15 +176,18 @@ struct PrecisionMode { Ident mode; };
 /// let pi = 3.14159 (a constant of the file)
 struct Constant { Let let; std::string doc; };
 
-enum class SourceKind : uint8_t { idx, csv, npy, table, generate, part };
+enum class SourceKind : uint8_t { idx, csv, npy, cifar10, images, table, generate, part, share };
 /// train = idx("images.gz", "labels.gz")     all = csv("iris.csv")     x = npy("x.npy", "y.npy")
 /// xor = table [[0, 0, 0], [0, 1, 1]]        noise = generate(i < 1000) { ... }        small = train[0:5000]
+/// pets = images("pets", fit = "crop")       train, valid = split(all, 0.9)
 struct Split {
   Span span;
   Ident name;
   SourceKind kind;
-  std::vector<Ident> files;         // idx, csv, npy: the texts, without quotes
-  ExprPtr rows;                     // table: a List of Lists; part: an Index of a Name; otherwise null
+  std::vector<Ident> files;         // of the kinds that read files: the texts, without quotes
+  std::vector<Argument> options;    // behind them, each with a name
+  std::shared_ptr<Expr> rows;       // table: a List of Lists; part: an Index of a Name; share: a Call, the same for all its names; otherwise null
+  size_t share = 0, shares = 1;     // share: which of how many names
   Ident index; ExprPtr count;       // generate: i and 1000
   std::optional<Block> body;        // generate: gives the fields, as a tuple
 };
@@ -194,6 +197,8 @@ struct Data {
   std::vector<Parameter> fields;
   std::vector<Split> splits;
   std::optional<Ident> directory;
+  std::vector<Ident> classes;       // classes "cat", "dog": names of the labels 0, 1, ...
+  std::optional<Block> augment;     // augment { image <- random_flip(image) }
   std::string doc;
 };
 

@@ -20,7 +20,7 @@ std::string quoted(const std::string& text) {
 }
 
 constexpr std::string_view kind_words[] = {"fn", "layer", "model", "optimizer", "schedule", "export", "let"};
-constexpr std::string_view source_words[] = {"idx", "csv", "npy", "table", "generate", "part"};
+constexpr std::string_view source_words[] = {"idx", "csv", "npy", "cifar10", "images", "table", "generate", "part", "share"};
 
 class Dumper {
  public:
@@ -196,12 +196,19 @@ class Dumper {
     for (const Split& s : n.splits) {
       std::string source = fmt::format("{}", source_words[static_cast<size_t>(s.kind)]);
       for (const Ident& f : s.files) source += " " + quoted(f.text);
-      if (s.rows) source += " " + show(s.rows);
+      for (const Argument& o : s.options) source += fmt::format(" {}={}", o.name ? o.name->text : "_", show(o.value));
+      if (s.shares > 1) source += fmt::format(" {} of", s.share + 1);
+      if (s.rows) source += " " + show(*s.rows);
       if (s.count) source += fmt::format(" {} < {}", s.index.text, show(s.count));
       line("split {} = {}", s.name.text, source);
       if (s.body) block(*s.body);
     }
+    for (const Ident& name : n.classes) line("class {}", quoted(name.text));
     if (n.directory) line("from {}", quoted(n.directory->text));
+    if (n.augment) {
+      line("augment");
+      block(*n.augment);
+    }
     --depth_;
   }
 

@@ -2,6 +2,7 @@
 //   validate          is read in chunks: split into accumulate and finish, the last chunk masked
 //   accumulate.OPT    one chunk of a large batch: the last one masked
 //   export.NAME.ROWS  no sample may see another one
+//   augment.BLOCK     the same
 //   train.OPT         reads whole batches
 #include "frontend/driver_lower.h"
 
@@ -79,7 +80,7 @@ bool lower_to_gradient(Program& program, ir::Module& out, ir::Precision precisio
     ir::Function f = std::move(source);
     std::optional<passes::SampleError> error;
     if (f.name.starts_with("accumulate.")) error = passes::mask_samples(f, samples);
-    if (f.name.starts_with("export.")) {
+    if (f.name.starts_with("export.") || f.name.starts_with("augment.")) {
       passes::expand_gradients(f);   // of a sum over samples each row has its own: the sum itself is gone then
       f.prune();
       error = passes::check_rows(f, samples);

@@ -1,4 +1,4 @@
-// Data declarations: fields, where the samples come from, ranges that the reader checks.
+// Data declarations: fields, where the samples come from and which of them a split has, ranges that the reader checks.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -43,19 +43,48 @@ std::unique_ptr<program::FieldT> Elaborator::field_image(const ast::Parameter& f
   return image;
 }
 
-int64_t Elaborator::known_samples(const DataSplit& wanted) const {
-  for (const auto& data : program.image.data) {
-    if (data->name != wanted.data) continue;
-    int64_t size = 0;
-    for (const auto& field : data->fields) size += ir::shape_size(field->type->shape);
-    for (const auto& split : data->splits) {
-      if (split->name != wanted.split) continue;
-      if (split->kind != program::SourceKind::table) return 0;
-      int64_t all = size ? static_cast<int64_t>(split->rows.size()) / size : 0;
-      int64_t last = split->last < 0 ? all : std::min(split->last, all);
-      return std::max<int64_t>(last - split->first, 0);
+namespace {
+// How many samples the selections of a split leave of `total` (-1: only the files know), or -1; nothing if a slice asks for more than there is, or for none.
+std::optional<int64_t> selected(const program::SplitT& split, int64_t total) {
+  for (const auto& selection : split.selections) {
+    if (!selection->shares.empty()) {
+      size_t share = selection->share;
+      total = share < selection->shares.size() && selection->shares[share] >= 1 ? static_cast<int64_t>(selection->shares[share]) : -1;
+      continue;
     }
+    int64_t last = selection->last < 0 ? total : selection->last;
+    if ((last >= 0 && selection->first >= last) || (total >= 0 && last > total)) return std::nullopt;
+    total = last < 0 ? -1 : last - selection->first;
   }
+  return total;
+}
+
+std::unique_ptr<program::SplitT> part_of(const program::SplitT& source, int64_t first, int64_t last) {
+  auto part = std::make_unique<program::SplitT>(source);
+  auto selection = std::make_unique<program::SelectionT>();
+  selection->first = first;
+  selection->last = last;
+  part->selections.push_back(std::move(selection));
+  return part;
+}
+
+int64_t table_samples(const program::DataSetT& data, const program::SplitT& split) {
+  int64_t size = 0;
+  for (const auto& field : data.fields) size += ir::shape_size(field->type->shape);
+  return split.kind == program::SourceKind::table && size ? static_cast<int64_t>(split.rows.size()) / size : -1;
+}
+
+const program::SplitT* find_split(const program::DataSetT& data, const std::string& name) {
+  for (const auto& split : data.splits)
+    if (split->name == name) return split.get();
+  return nullptr;
+}
+}  // namespace
+
+int64_t Elaborator::known_samples(const DataSplit& wanted) const {
+  for (const auto& data : program.image.data)
+    if (const auto* split = data->name == wanted.data ? find_split(*data, wanted.split) : nullptr)
+      return std::max<int64_t>(0, selected(*split, table_samples(*data, *split)).value_or(0));
   return 0;
 }
 
@@ -63,43 +92,157 @@ bool Elaborator::use_split(DataSplit& wanted, const Span& span) {
   if (wanted.first == 0 && wanted.last < 0) return true;
   for (const auto& data : program.image.data) {
     if (data->name != wanted.data) continue;
-    std::string name = fmt::format("{}[{}:{}]", wanted.split, wanted.first, wanted.last < 0 ? "" : fmt::format("{}", wanted.last));
-    const program::SplitT* source = nullptr;
-    for (const auto& split : data->splits) {
-      if (split->name == name) return wanted = {wanted.data, name}, true;
-      if (split->name == wanted.split) source = split.get();
-    }
+    std::string range = fmt::format("[{}:{}]", wanted.first, wanted.last < 0 ? "" : fmt::format("{}", wanted.last)), name = wanted.split + range;
+    if (find_split(*data, name)) return wanted = {wanted.data, name}, true;
+    const program::SplitT* source = find_split(*data, wanted.split);
     if (!source) return false;
-    auto part = std::make_unique<program::SplitT>(*source);
+    auto part = part_of(*source, wanted.first, wanted.last);
     part->name = name;
     part->line = line_text(span);
-    part->first = source->first + wanted.first;
-    if (wanted.last >= 0) part->last = source->first + wanted.last;
-    if (source->last >= 0 && (part->last > source->last || part->first >= source->last)) {
-      fail(DiagnosticId::bad_data, span, fmt::format("samples {} are not in `{}`", name.substr(wanted.split.size()), wanted.split));
-      return false;
-    }
-    if (part->last >= 0 && part->first >= part->last) {
-      fail(DiagnosticId::bad_data, span, fmt::format("`{}` has no sample", name));
+    if (!selected(*part, table_samples(*data, *source))) {
+      auto there = selected(*source, table_samples(*data, *source));
+      fail(DiagnosticId::bad_data, span, there && *there >= 0 ? fmt::format("samples {} are not in `{}`, which has {}", range, wanted.split, *there) : fmt::format("`{}` has no sample", name));
       return false;
     }
     data->splits.push_back(std::move(part));
     wanted = {wanted.data, name};
-    int64_t all = known_samples({wanted.data, source->name});
-    if (all && known_samples(wanted) < 1) {
-      fail(DiagnosticId::bad_data, span, fmt::format("`{}` has no sample: there are {}", name, all));
-      return false;
-    }
     return true;
   }
   return false;
+}
+
+// small = train[0:5000]: of a split before it.
+void Elaborator::declare_part(const ast::Split& split, const program::DataSetT& data, program::SplitT& out_split, Env& scope) {
+  auto* index = std::get_if<ast::Index>(&split.rows->node);
+  auto* name = index ? std::get_if<ast::Name>(&index->object->node) : nullptr;
+  const program::SplitT* source = name ? find_split(data, name->text) : nullptr;
+  if (!source) return void(fail(DiagnosticId::bad_data, split.span, "a part is taken of a split that stands before it"));
+  if (index->subscripts.size() != 1 || !index->subscripts[0].range || index->subscripts[0].stride)
+    return void(fail(DiagnosticId::bad_subscript, split.span, "a part of a split is written `train[0:1000]`"));
+  const ast::Subscript& s = index->subscripts[0];
+  auto begin = s.begin ? fix_integer(eval(*s.begin, scope), s.begin->span, "a sample's number") : 0;
+  auto end = s.end ? fix_integer(eval(*s.end, scope), s.end->span, "a sample's number") : -1;
+  if (!begin || !end) return;
+  auto part = part_of(*source, *begin, *end);
+  if (!selected(*part, table_samples(data, *source))) {
+    auto there = selected(*source, table_samples(data, *source));
+    fail(DiagnosticId::bad_data, split.span, there && *there >= 0 && *end > *there ? fmt::format("`{}` has {} samples, not {}", source->name, *there, *end) : fmt::format("`{}` has no sample", split.name.text));
+  }
+  part->name = out_split.name;
+  part->line = out_split.line;
+  out_split = *part;
+}
+
+// train, valid = split(all, 0.9, seed = 1): each name its share, the last one the rest.
+void Elaborator::declare_share(const ast::Split& split, const program::DataSetT& data, program::SplitT& out_split, Env& scope) {
+  const auto& call = std::get<ast::Call>(split.rows->node);
+  const program::SplitT* source = nullptr;
+  auto selection = std::make_unique<program::SelectionT>();
+  selection->share = static_cast<uint32_t>(split.share);
+  double fractions = 0;
+  size_t positional = 0;
+  for (const ast::Argument& argument : call.arguments) {
+    const Span& at = argument.span;
+    if (argument.name && argument.name->text != "seed")
+      return void(split.share == 0 ? fail(DiagnosticId::bad_data, at, fmt::format("`split` has no `{}`", argument.name->text), "", {}, {"`train, valid = split(all, 0.9, seed = 1)`"}) : Value());
+    if (!argument.name && positional++ == 0) {
+      auto* name = std::get_if<ast::Name>(&argument.value->node);
+      source = name ? find_split(data, name->text) : nullptr;
+      if (!source) return void(fail(DiagnosticId::bad_data, at, "what is split must stand before it, under a name"));
+      continue;
+    }
+    auto number = fix(eval(*argument.value, scope), at, argument.name ? "the seed" : "a share");
+    if (!number) return;
+    if (argument.name) {
+      selection->seed = static_cast<int64_t>(*number);
+      continue;
+    }
+    if (*number <= 0 || (*number >= 1 && *number != std::floor(*number)))
+      return void(fail(DiagnosticId::bad_data, at, "a share is a part of all samples, such as 0.9, or their number"));
+    if (*number < 1) fractions += *number;
+    selection->shares.push_back(*number);
+  }
+  if (selection->shares.size() + 1 != split.shares)
+    return void(fail(DiagnosticId::bad_data, split.span, fmt::format("{} names need {} share{}, here are {}: the last name gets the rest", split.shares, split.shares - 1, split.shares == 2 ? "" : "s", selection->shares.size()), "",
+                     {}, {"`train, valid = split(all, 0.9)`"}));
+  if (fractions >= 1 - 1e-9) return void(fail(DiagnosticId::bad_data, split.span, "nothing is left for the last name"));
+  if (!source) return void(fail(DiagnosticId::bad_data, split.span, "`split` does not say what to split", "", {}, {"`train, valid = split(all, 0.9)`"}));
+  std::string name = std::move(out_split.name), line = std::move(out_split.line);
+  out_split = *source;
+  out_split.name = name;
+  out_split.line = line;
+  out_split.selections.push_back(std::move(selection));
+}
+
+// Pictures of files or folders: the options, and whether the fields are what such a source fills.
+void Elaborator::declare_pictures(const ast::Split& split, const ast::Data& data, const program::DataSetT& image, program::SplitT& out_split, Env& scope) {
+  const bool folder = split.kind == ast::SourceKind::images;
+  out_split.kind = folder ? program::SourceKind::images : program::SourceKind::cifar10;
+  if (folder ? split.files.size() != 1 : split.files.empty())
+    fail(DiagnosticId::bad_data, split.span, folder ? "images takes one folder, with a folder for each class in it" : "cifar10 takes one file or several");
+  for (const ast::Argument& option : split.options) {
+    const std::string& name = option.name->text;
+    Value value = folder && (name == "fit" || name == "convert") ? eval(*option.value, scope) : Value(Nothing{});
+    if (auto* text = value.get<Text>(); text && name == "fit" && (text->text == "stretch" || text->text == "crop")) out_split.fit = text->text;
+    else if (auto* flag = value.get<Flag>(); flag && flag->known && name == "convert") out_split.convert = flag->value;
+    else if (!value.is<Poison>())
+      fail(DiagnosticId::bad_data, option.span, "this is no option here", "", {}, {folder ? "images has `fit = \"stretch\"`, `fit = \"crop\"` and `convert = true`" : "cifar10 has none"});
+  }
+  int pictures = 0, labels = 0;
+  bool fits = true;
+  for (const auto& field : image.fields) {
+    const auto& shape = field->type->shape;
+    if (shape.empty()) fits = fits && ir::is_integer(static_cast<ir::ElementType>(field->type->element)) && ++labels <= 1;
+    else if (folder) fits = fits && field->type->element == program::ElementType::u8 && (shape.size() == 2 || (shape.size() == 3 && (shape[2] == 1 || shape[2] == 3))) && ++pictures <= 1;
+    else fits = fits && field->type->element == program::ElementType::u8 && shape == std::vector<int64_t>{32, 32, 3} && ++pictures <= 1;
+  }
+  if (image.fields.size() != data.fields.size()) return;   // one has no type: told already
+  if (!fits || pictures != 1 || (!folder && labels != 1))
+    fail(DiagnosticId::bad_data, split.span, folder ? "images fills a picture and, if there is a field for it, a label" : "cifar10 fills a picture of 32 x 32 pixels with 3 channels, and a label", "",
+         {{data.name.span, "its fields are declared here"}},
+         {folder ? "`image: u8[64, 64, 3], label: u8 < 10`; grey pictures are `u8[64, 64]` or `u8[64, 64, 1]`" : "`image: u8[32, 32, 3], label: u8 < 10`"});
+}
+
+void Elaborator::declare_table(const ast::Split& split, const ast::Data& data, const program::DataSetT& image, program::SplitT& out_split, Env& scope) {
+  out_split.kind = program::SourceKind::table;
+  int64_t numbers = 0;
+  for (const auto& field : image.fields) numbers += ir::shape_size(field->type->shape);
+  Value rows = eval(*split.rows, scope);
+  if (rows.is<Poison>()) return;
+  auto* list = rows.get<List>();
+  if (!list || list->items->empty()) return void(fail(DiagnosticId::bad_data, split.rows->span, "a table is a list of samples, each a list of numbers"));
+  // A sample may be written flat or in the shapes of its fields.
+  auto flat = [](auto&& self, const Value& v, std::vector<double>& numbers) -> bool {
+    if (auto* n = v.get<Number>(); n && n->known) return numbers.push_back(n->value), true;
+    if (auto* f = v.get<Flag>(); f && f->known) return numbers.push_back(f->value), true;
+    if (auto* items = v.get<List>()) {
+      for (const Value& item : *items->items)
+        if (!self(self, item, numbers)) return false;
+      return true;
+    }
+    return false;
+  };
+  for (size_t i = 0; i < list->items->size(); ++i) {
+    std::vector<double> sample;
+    if (!flat(flat, (*list->items)[i], sample) || static_cast<int64_t>(sample.size()) != numbers) {
+      const auto* written = std::get_if<ast::List>(&split.rows->node);
+      Span at = written && i < written->items.size() ? written->items[i]->span : split.rows->span;
+      return void(fail(DiagnosticId::bad_data, at, fmt::format("a sample of `{}` has {} numbers, this one has {}", data.name.text, numbers, sample.size()), "", {{data.name.span, "its fields are declared here"}}));
+    }
+    size_t at = 0;
+    for (const auto& field : image.fields)
+      for (int64_t k = 0; k < ir::shape_size(field->type->shape); ++k, ++at)
+        if (field->has_range && !(sample[at] >= field->low && sample[at] < field->high))
+          fail(DiagnosticId::bad_data, split.rows->span, fmt::format("sample {} has {} in `{}`, which is from {} up to {}", i, number_text(sample[at]), field->name, number_text(field->low), number_text(field->high)));
+    out_split.rows.insert(out_split.rows.end(), sample.begin(), sample.end());
+  }
 }
 
 void Elaborator::declare_data(const ast::Data& data, Env& scope) {
   auto image = std::make_unique<program::DataSetT>();
   image->name = data.name.text;
   image->directory = data.directory ? data.directory->text : "";
-  int64_t numbers = 0;
+  for (const ast::Ident& name : data.classes) image->classes.push_back(name.text);
   std::set<std::string> names;
   for (const ast::Parameter& field : data.fields) {
     if (!names.insert(field.name.text).second) fail(DiagnosticId::duplicate_name, field.name.span, fmt::format("there are two fields `{}`", field.name.text));
@@ -107,9 +250,11 @@ void Elaborator::declare_data(const ast::Data& data, Env& scope) {
     if (taken.count(field.name.text)) fail(DiagnosticId::bad_data, field.name.span, fmt::format("`{}` means something else in a train block; the field needs another name", field.name.text));
     auto type = field_type(field, data);
     if (!type) continue;
-    numbers += type->size();
     image->fields.push_back(field_image(field, *type));
   }
+  names.clear();
+  for (const ast::Ident& name : data.classes)
+    if (!names.insert(name.text).second) fail(DiagnosticId::duplicate_name, name.span, fmt::format("there are two classes \"{}\"", name.text));
   names.clear();
   for (const ast::Split& split : data.splits) {
     if (!names.insert(split.name.text).second) fail(DiagnosticId::duplicate_name, split.name.span, fmt::format("there are two splits `{}`", split.name.text));
@@ -128,77 +273,21 @@ void Elaborator::declare_data(const ast::Data& data, Env& scope) {
         out_split->kind = program::SourceKind::csv;
         if (split.files.size() != 1) fail(DiagnosticId::bad_data, split.span, "csv takes one file; its columns fill the fields in order");
         break;
-      case ast::SourceKind::table: {
-        out_split->kind = program::SourceKind::table;
-        Value rows = eval(*split.rows, scope);
-        if (rows.is<Poison>()) break;
-        auto* list = rows.get<List>();
-        if (!list || list->items->empty()) {
-          fail(DiagnosticId::bad_data, split.rows->span, "a table is a list of samples, each a list of numbers");
-          break;
-        }
-        // A sample may be written flat or in the shapes of its fields.
-        auto flat = [](auto&& self, const Value& v, std::vector<double>& numbers) -> bool {
-          if (auto* n = v.get<Number>(); n && n->known) return numbers.push_back(n->value), true;
-          if (auto* f = v.get<Flag>(); f && f->known) return numbers.push_back(f->value), true;
-          if (auto* items = v.get<List>()) {
-            for (const Value& item : *items->items)
-              if (!self(self, item, numbers)) return false;
-            return true;
-          }
-          return false;
-        };
-        for (size_t i = 0; i < list->items->size(); ++i) {
-          std::vector<double> sample;
-          if (!flat(flat, (*list->items)[i], sample) || static_cast<int64_t>(sample.size()) != numbers) {
-            const auto* written = std::get_if<ast::List>(&split.rows->node);
-            Span at = written && i < written->items.size() ? written->items[i]->span : split.rows->span;
-            fail(DiagnosticId::bad_data, at, fmt::format("a sample of `{}` has {} numbers, this one has {}", data.name.text, numbers, sample.size()), "", {{data.name.span, "its fields are declared here"}});
-            break;
-          }
-          size_t at = 0;
-          for (const auto& field : image->fields)
-            for (int64_t k = 0; k < ir::shape_size(field->type->shape); ++k, ++at)
-              if (field->has_range && !(sample[at] >= field->low && sample[at] < field->high))
-                fail(DiagnosticId::bad_data, split.rows->span, fmt::format("sample {} has {} in `{}`, which is from {} up to {}", i, number_text(sample[at]), field->name, number_text(field->low), number_text(field->high)));
-          out_split->rows.insert(out_split->rows.end(), sample.begin(), sample.end());
-        }
-        break;
-      }
-      case ast::SourceKind::part: {
-        // small = train[0:5000]: of a split before it.
-        auto* index = std::get_if<ast::Index>(&split.rows->node);
-        auto* name = index ? std::get_if<ast::Name>(&index->object->node) : nullptr;
-        const program::SplitT* source = nullptr;
-        for (const auto& s : image->splits)
-          if (name && s->name == name->text) source = s.get();
-        if (!source) {
-          fail(DiagnosticId::bad_data, split.span, "a part is taken of a split that stands before it");
-          break;
-        }
-        *out_split = *source;
-        out_split->name = split.name.text;
-        out_split->line = line_text(split.span);
-        if (index->subscripts.size() != 1 || !index->subscripts[0].range || index->subscripts[0].stride) {
-          fail(DiagnosticId::bad_subscript, split.span, "a part of a split is written `train[0:1000]`");
-          break;
-        }
-        const ast::Subscript& s = index->subscripts[0];
-        auto begin = s.begin ? fix_integer(eval(*s.begin, scope), s.begin->span, "a sample's number") : 0;
-        auto end = s.end ? fix_integer(eval(*s.end, scope), s.end->span, "a sample's number") : -1;
-        if (!begin || !end) break;
-        out_split->first = source->first + *begin;
-        if (*end >= 0) out_split->last = source->first + *end;
-        if (out_split->last >= 0 && out_split->first >= out_split->last) fail(DiagnosticId::bad_data, split.span, fmt::format("`{}` has no sample", split.name.text));
-        break;
-      }
+      case ast::SourceKind::cifar10:
+      case ast::SourceKind::images: declare_pictures(split, data, *image, *out_split, scope); break;
+      case ast::SourceKind::table: declare_table(split, data, *image, *out_split, scope); break;
+      case ast::SourceKind::part: declare_part(split, *image, *out_split, scope); break;
+      case ast::SourceKind::share: declare_share(split, *image, *out_split, scope); break;
       case ast::SourceKind::generate:
         fail(DiagnosticId::not_supported, split.span, "`generate` is not there yet", "", {}, {"`table` holds small sets, files larger ones"});
         break;
     }
+    if (!split.options.empty() && split.kind != ast::SourceKind::images && split.kind != ast::SourceKind::cifar10)
+      fail(DiagnosticId::bad_data, split.options[0].span, "this source has no options");
     image->splits.push_back(std::move(out_split));
   }
   data_.push_back(&data);
+  data_scopes_[&data] = &scope;
   program.image.data.push_back(std::move(image));
 }
 

@@ -189,6 +189,7 @@ void Elaborator::run_assign(const ast::Assign& assign, const Span& span, Env& en
     Value value = eval(*assign.value, env);
     return assign_in_optimizer(*binding, name->text, value, assign.value->span);
   }
+  if (binding && binding->written == Binding::Written::field) return assign_field(*binding, eval(*assign.value, env), assign.value->span);
   std::string path;
   if (binding && binding->written == Binding::Written::variable) path = binding->path;
   else if (!name && std::holds_alternative<ast::Member>(assign.target->node)) path = path_of(*assign.target, env);

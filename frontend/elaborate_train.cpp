@@ -286,6 +286,7 @@ void TrainElaborator::run() {
   }
   if (e_.diagnostics.errors() > errors) return;
   if (train_.on) build_validation(plans);
+  if (fields_ && fields_->augment) e_.elaborate_augment(*fields_, rows_, "augment." + image_.name);
   e_.program.image.trains.push_back(std::make_unique<program::TrainT>(std::move(image_)));
 }
 

@@ -194,6 +194,12 @@ class Elaborator {
   void declare_slot(const ast::Declare&, const Span&, Env&);
   void assign_in_optimizer(Binding&, const std::string& name, const Value&, const Span&);
   void declare_data(const ast::Data&, Env& scope);
+  void elaborate_augment(const ast::Data&, int64_t rows, const std::string& name);
+  void assign_field(Binding&, const Value&, const Span&);
+  void declare_table(const ast::Split&, const ast::Data&, const program::DataSetT&, program::SplitT&, Env&);
+  void declare_pictures(const ast::Split&, const ast::Data&, const program::DataSetT&, program::SplitT&, Env&);
+  void declare_part(const ast::Split&, const program::DataSetT&, program::SplitT&, Env&);
+  void declare_share(const ast::Split&, const program::DataSetT&, program::SplitT&, Env&);
   const ast::Data* find_data(const std::string& name) const;
   std::optional<ir::Type> field_type(const ast::Parameter&, const ast::Data&);   // of one sample
   int64_t known_samples(const DataSplit&) const;                                 // 0: only the files know
@@ -246,6 +252,7 @@ class Elaborator {
   std::set<std::string> reported_;
   Env* library_ = nullptr;
   std::vector<const ast::Data*> data_;
+  std::map<const ast::Data*, Env*> data_scopes_;   // what an `augment` block sees
 };
 
 /// Sets a member for a scope.

@@ -26,7 +26,8 @@ struct SourceRow {
   std::string_view word;
   ast::SourceKind kind;
 };
-constexpr SourceRow file_sources[] = {{"idx", ast::SourceKind::idx}, {"csv", ast::SourceKind::csv}, {"npy", ast::SourceKind::npy}};
+constexpr SourceRow file_sources[] = {{"idx", ast::SourceKind::idx}, {"csv", ast::SourceKind::csv}, {"npy", ast::SourceKind::npy},
+                                      {"cifar10", ast::SourceKind::cifar10}, {"images", ast::SourceKind::images}};
 
 }  // namespace
 
@@ -151,8 +152,15 @@ ast::Data Parser::parse_data() {
       if (at_word("from") && peek(1).kind != TokenKind::assign) {
         once(data.directory.has_value(), take(), "from");
         data.directory = expect_text("the folder where the files are");
+      } else if (at_word("classes") && peek(1).kind == TokenKind::text) {
+        once(!data.classes.empty(), take(), "classes");
+        do data.classes.push_back(expect_text("the name of a class"));
+        while (accept(TokenKind::comma));
+      } else if (at_word("augment") && peek(1).kind == TokenKind::left_brace) {
+        once(data.augment.has_value(), take(), "augment");
+        data.augment = parse_block(Place::body);
       } else {
-        data.splits.push_back(parse_split());
+        parse_splits(data.splits);
       }
       end_statement();
       if (panic_) {
@@ -165,13 +173,35 @@ ast::Data Parser::parse_data() {
   return data;
 }
 
-ast::Split Parser::parse_split() {
-  ast::Split split;
+// One split, or the several that `split(...)` makes.
+void Parser::parse_splits(std::vector<ast::Split>& splits) {
   const Token first = peek();
-  split.kind = ast::SourceKind::part;
-  split.name = expect_name("the name of a split, such as `train`,");
+  std::vector<ast::Ident> names;
+  do names.push_back(expect_name("the name of a split, such as `train`,"));
+  while (accept(TokenKind::comma));
   layout_.aligned.insert(peek().begin);
   expect(TokenKind::assign, "and where the samples of this split come from");
+  ast::Split split;
+  split.kind = ast::SourceKind::part;
+  parse_source(split);
+  split.span = from(first.begin);
+  const bool shared = split.kind == ast::SourceKind::share;
+  if (!shared && names.size() > 1 && !panic_)
+    fail(DiagnosticId::unexpected_token, names[1].span, "only `split` gives several names their samples").hints.push_back("`train, valid = split(all, 0.9)`");
+  for (size_t i = 0; shared && i + 1 < names.size(); ++i) {
+    ast::Split other{split.span, names[i], split.kind};
+    other.rows = split.rows;
+    other.share = i;
+    other.shares = names.size();
+    splits.push_back(std::move(other));
+  }
+  split.name = names.back();
+  split.share = names.size() - 1;
+  split.shares = names.size();
+  splits.push_back(std::move(split));
+}
+
+void Parser::parse_source(ast::Split& split) {
   for (const SourceRow& row : file_sources) {
     if (!at_word(row.word) || peek(1).kind != TokenKind::left_paren) continue;
     take();
@@ -179,16 +209,29 @@ ast::Split Parser::parse_split() {
     const Token left = take();
     const Brackets inside(*this);
     split.kind = row.kind;
-    parse_separated(TokenKind::right_paren, [&] { split.files.push_back(expect_text("the name of a file")); });
+    parse_separated(TokenKind::right_paren, [&] {
+      if (peek().kind != TokenKind::name || peek(1).kind != TokenKind::assign) {
+        split.files.push_back(expect_text("the name of a file"));
+        return;
+      }
+      ast::Argument option;
+      const Token begin = peek();
+      option.name = expect_name("an option");
+      take();
+      option.value = parse_expr();
+      option.span = from(begin.begin);
+      split.options.push_back(std::move(option));
+    });
     close(TokenKind::right_paren, left);
-    split.span = from(first.begin);
-    return split;
+    return;
   }
   if (at_word("table") && peek(1).kind == TokenKind::left_bracket) {
     take();
     split.kind = ast::SourceKind::table;
     split.rows = parse_list();
-  } else if (at_word("generate") && peek(1).kind == TokenKind::left_paren) {
+    return;
+  }
+  if (at_word("generate") && peek(1).kind == TokenKind::left_paren) {
     take();
     split.kind = ast::SourceKind::generate;
     join_left();
@@ -201,16 +244,20 @@ ast::Split Parser::parse_split() {
       close(TokenKind::right_paren, left);
     }
     split.body = parse_block(Place::body);
-  } else {
-    split.rows = parse_expr();
-    const auto* index = std::get_if<ast::Index>(&split.rows->node);
-    const bool part = index && std::holds_alternative<ast::Name>(index->object->node) && index->subscripts.size() == 1 && index->subscripts[0].range;
-    if (!part)
-      fail(DiagnosticId::unexpected_token, split.rows->span, "this is not a source of samples")
-          .hints.push_back("sources are idx(...), csv(...), npy(...), table [[...]], generate(i < n) {...} and a part of another split, train[0:5000]");
+    return;
   }
-  split.span = from(first.begin);
-  return split;
+  split.rows = parse_expr();
+  const auto* index = std::get_if<ast::Index>(&split.rows->node);
+  const auto* call = std::get_if<ast::Call>(&split.rows->node);
+  const auto* called = call ? std::get_if<ast::Name>(&call->callee->node) : nullptr;
+  if (called && called->text == "split") {
+    split.kind = ast::SourceKind::share;
+    return;
+  }
+  const bool part = index && std::holds_alternative<ast::Name>(index->object->node) && index->subscripts.size() == 1 && index->subscripts[0].range;
+  if (!part)
+    fail(DiagnosticId::unexpected_token, split.rows->span, "this is not a source of samples")
+        .hints.push_back("sources are idx(...), csv(...), npy(...), cifar10(...), images(...), table [[...]], generate(i < n) {...}, a part of another split, train[0:5000], and split(all, 0.9)");
 }
 
 // ---- train

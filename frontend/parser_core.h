@@ -118,7 +118,8 @@ class Parser {
   ast::Function parse_function(ast::FunctionKind, std::string doc);
   std::vector<ast::TypeExpr> parse_results();
   ast::Data parse_data();
-  ast::Split parse_split();
+  void parse_splits(std::vector<ast::Split>&);
+  void parse_source(ast::Split&);
   ast::Train parse_train();
   bool parse_setting(ast::Train&);
   ast::ExprPtr parse_setting_value();

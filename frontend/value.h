@@ -126,8 +126,8 @@ struct Binding {
   Value value;
   Span span;                // where the name was introduced
   bool variable = false;    // a `let`, which a `for` may rebind
-  enum class Written : uint8_t { no, variable, slot, parameters } written = Written::no;   // what `<-` assigns
-  std::string path;         // of that variable
+  enum class Written : uint8_t { no, variable, slot, parameters, field } written = Written::no;   // what `<-` assigns
+  std::string path;         // of that variable, or the name of that field
 };
 struct Env {
   Env* parent = nullptr;

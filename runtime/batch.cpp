@@ -28,19 +28,23 @@ struct Generator {
 };
 }  // namespace
 
-std::vector<uint32_t> shuffled(int64_t count, int64_t seed, int64_t stage, int64_t epoch) {
-  std::vector<uint32_t> order(size_t(count), 0);
+void shuffle(std::vector<uint32_t>& order, int64_t seed, int64_t stage, int64_t epoch) {
   std::iota(order.begin(), order.end(), 0u);
   Generator generator{uint64_t(seed)};
   generator.state = generator.next() ^ uint64_t(stage);
   generator.state = generator.next() ^ uint64_t(epoch);
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[generator.below(uint32_t(i))]);
+}
+
+std::vector<uint32_t> shuffled(int64_t count, int64_t seed, int64_t stage, int64_t epoch) {
+  std::vector<uint32_t> order(size_t(count), 0);
+  shuffle(order, seed, stage, epoch);
   return order;
 }
 
 // Rows behind the samples are masked, but computed: what is no sample must still be data that a model can divide by or take the logarithm of, since
 // 0 times a derivative that is not finite is NaN.
-static void repeat_last(const Port& port, int64_t count) {
+void repeat_last(const Port& port, int64_t count) {
   size_t row_bytes = port.bytes / size_t(port.type.shape[0]);
   if (count == 0) std::memset(port.data, 0, port.bytes);
   else for (int64_t row = count; row < port.type.shape[0]; ++row) std::memcpy(port.data + row_bytes * size_t(row), port.data + row_bytes * size_t(count - 1), row_bytes);
@@ -52,23 +56,26 @@ void fill_port(const Port& port, const uint8_t* rows, int64_t count) {
   repeat_last(port, count);
 }
 
-void SampleRows::fill(Entry& entry, int64_t first, int64_t count) {
-  for (const Port& port : entry.inputs) {
-    const Column* column = samples_.column(port.name);
-    if (!column) continue;
-    if (order_.empty()) {
-      fill_port(port, column->sample(base + first), count);
-      continue;
-    }
-    size_t row_bytes = column->sample_bytes();
-    const uint32_t* order = order_.data() + base + first;
-    for (int64_t row = 0; row < count; ++row) {
-      constexpr int64_t ahead = 4;   // rows lie anywhere: ask for their first lines early, the rest streams
-      if (row + ahead < count) __builtin_prefetch(column->sample(order[row + ahead]));
-      std::memcpy(port.data + size_t(row) * row_bytes, column->sample(order[row]), row_bytes);
-    }
-    repeat_last(port, count);
+void gather_rows(const Column& column, const std::vector<uint32_t>& order, int64_t first, int64_t count, uint8_t* to) {
+  size_t row_bytes = column.sample_bytes();
+  if (order.empty()) {
+    std::memcpy(to, column.sample(first), row_bytes * size_t(count));
+    return;
   }
+  const uint32_t* places = order.data() + first;
+  for (int64_t row = 0; row < count; ++row) {
+    constexpr int64_t ahead = 4;   // rows lie anywhere: ask for their first lines early, the rest streams
+    if (row + ahead < count) __builtin_prefetch(column.sample(places[row + ahead]));
+    std::memcpy(to + size_t(row) * row_bytes, column.sample(places[row]), row_bytes);
+  }
+}
+
+void SampleRows::fill(Entry& entry, int64_t first, int64_t count) {
+  for (const Port& port : entry.inputs)
+    if (const Column* column = samples_.column(port.name)) {
+      gather_rows(*column, order_, base + first, count, reinterpret_cast<uint8_t*>(port.data));
+      repeat_last(port, count);
+    }
 }
 
 Status check_inputs(const Entry& entry, const Samples& samples) {

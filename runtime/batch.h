@@ -8,7 +8,9 @@
 
 namespace gradc::runtime {
 
-/// A permutation of 0..count-1 that depends on its arguments alone (Fisher-Yates on our own generator: the same on every machine).
+/// Makes `order` a permutation of 0..size-1 that depends on its size and the other arguments alone (Fisher-Yates on our own generator: the same on every
+/// machine).
+void shuffle(std::vector<uint32_t>& order, int64_t seed, int64_t stage, int64_t epoch);
 std::vector<uint32_t> shuffled(int64_t count, int64_t seed, int64_t stage, int64_t epoch);
 
 /// Where the rows of a batch come from.
@@ -38,6 +40,10 @@ bool reads_any(const Entry& entry, const Samples& samples);
 /// Rows that the entry takes at once: the leading dimension of its inputs; 0 if it has none.
 int64_t compiled_rows(const Entry& entry);
 
+/// Copies samples first, first + 1, ... of the column in the given order (or as they lie, if it is empty).
+void gather_rows(const Column& column, const std::vector<uint32_t>& order, int64_t first, int64_t count, uint8_t* to);
+/// Fills the rows of an input from `count` on with the last one before.
+void repeat_last(const Port& port, int64_t count);
 /// Copies rows [0, count) of raw data of one input, and the last of them into the rows behind.
 void fill_port(const Port& port, const uint8_t* rows, int64_t count);
 

@@ -30,6 +30,7 @@ struct CommandOptions {
   std::string parameter;               // of filters
   std::string index;                   // I or FIRST:LAST
   double seconds = 1;
+  bool statistics = false;             // info: of the training data, too
   std::string only;                    // what bench times: train, predict, or both
 };
 

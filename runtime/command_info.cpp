@@ -1,7 +1,6 @@
 // info, bench, weights.
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <fmt/format.h>
 
 #include "runtime/command.h"
@@ -9,6 +8,7 @@
 #include "runtime/machine.h"
 #include "runtime/predict.h"
 #include "runtime/safetensors.h"
+#include "runtime/statistics.h"
 
 namespace gradc::runtime {
 
@@ -28,6 +28,8 @@ struct SplitSize {
   std::string name, error;
   int64_t samples = 0;
   size_t file_bytes = 0, bytes = 0;
+  std::vector<std::string> classes;
+  std::vector<Statistics> statistics;
 };
 }  // namespace
 
@@ -39,13 +41,10 @@ static std::vector<SplitSize> split_sizes(const program::Program& program, const
     SplitSize size{name, ""};
     if (auto samples = read_split(program, data, split, data_directories(options))) {
       size.samples = samples->count;
-      std::string last;
-      for (const Column& column : samples->columns) {
-        size.bytes += size_t(column.samples) * column.sample_bytes();
-        std::error_code ignored;
-        if (auto bytes = std::filesystem::file_size(column.file, ignored); column.file != last && !ignored) size.file_bytes += bytes;
-        last = column.file;   // a csv file holds all columns
-      }
+      size.file_bytes = samples->file_bytes;
+      size.classes = samples->classes;
+      if (options.statistics) size.statistics = statistics(*samples);
+      for (const Column& column : samples->columns) size.bytes += size_t(column.samples) * column.sample_bytes();
     } else {
       size.error = samples.error().message;
     }
@@ -57,6 +56,11 @@ static std::vector<SplitSize> split_sizes(const program::Program& program, const
     add(text(train.validate_data()), text(train.validate_split()));
   }
   return sizes;
+}
+
+// A number, or a list as the language writes it.
+static std::string numbers_text(const std::vector<double>& numbers) {
+  return numbers.size() == 1 ? fmt::format("{:.6g}", numbers[0]) : fmt::format("[{:.6g}]", fmt::join(numbers, ", "));
 }
 
 static const char* kind_names[] = {"parameter", "state", "slot", "accumulator"};
@@ -89,8 +93,19 @@ Status command_info(Model& model, const CommandOptions& options) {
       object.add("flops", entry.flops).add("recomputed_flops", entry.source->recomputed()).add("arena_bytes", int64_t(entry.source->arena_bytes())).add("parallel", entry.parallel && model.threads() > 1);
       entries.push_back(object.text());
     }
-    for (const SplitSize& split : split_sizes(program, options))
-      data.push_back(JsonObject().add("name", std::string_view(split.name)).add("samples", split.samples).add("file_bytes", int64_t(split.file_bytes)).add("bytes", int64_t(split.bytes)).text());
+    for (const SplitSize& split : split_sizes(program, options)) {
+      std::vector<std::string> classes;
+      for (const std::string& name : split.classes) classes.push_back(json_string(name));
+      JsonObject object;
+      object.add("name", std::string_view(split.name)).add("samples", split.samples).add("file_bytes", int64_t(split.file_bytes)).add("bytes", int64_t(split.bytes));
+      object.raw("classes", json_array(classes));
+      for (const Statistics& each : split.statistics) {
+        JsonObject figures;
+        figures.raw("mean", numbers_text(each.mean)).raw("std", numbers_text(each.deviation));
+        object.raw(each.field, figures.text());
+      }
+      data.push_back(object.text());
+    }
     for (const Hyper& hyper : model.hypers)
       hypers.push_back(JsonObject().add("name", std::string_view(hyper.name)).add("optimizer", hyper.owner ? std::string_view(text(hyper.owner->name())) : "").add("value", hyper.value).text());
     for (uint32_t i = 0; i < size(program.exports()); ++i) exports.push_back(json_string(text(program.exports()->Get(i)->name())));
@@ -119,9 +134,14 @@ Status command_info(Model& model, const CommandOptions& options) {
              bytes_text(double(plan_bytes(model))), bytes_text(double(program.variables_bytes() - slots)), bytes_text(double(slots)), bytes_text(double(model.arena_bytes())), bytes_text(double(model.scratch_bytes())),
              model.threads(), bytes_text(double(constants)));
   if (uint64_t limit = program.memory_limit()) fmt::print("built for    at most {} of that\n", bytes_text(double(limit)));
-  for (const SplitSize& split : split_sizes(program, options))
+  std::vector<std::string> classes;
+  for (const SplitSize& split : split_sizes(program, options)) {
     fmt::print("data         {}: {}\n", split.name,
                split.error.empty() ? fmt::format("{} samples, {} in files, {} in memory", split.samples, bytes_text(double(split.file_bytes)), bytes_text(double(split.bytes))) : split.error);
+    if (!split.classes.empty() && split.classes != classes) fmt::print("classes      {}\n", fmt::join(split.classes, ", "));
+    classes = split.classes;
+    for (const Statistics& each : split.statistics) fmt::print("             {}: mean = {}, std = {}\n", each.field, numbers_text(each.mean), numbers_text(each.deviation));
+  }
   fmt::print("kernels      {} ({} calls)\n", size(program.kernels()), calls);
   for (const Entry& entry : model.entries())
     fmt::print("  {:24} {:3} calls {:3} phases {:>10.3f} MFLOP{}{}\n", entry.name, entry.calls, entry.phases.size(), entry.flops * 1e-6,

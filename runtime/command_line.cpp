@@ -36,7 +36,7 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
   app.add_option("--threads", o.threads, "Threads, at most one a core (default: as many as pay)")->check(CLI::Range(1, 1024));
   app.add_option("--seed", o.seed, "Seed of first values, shuffling and noise (default: the model file's)");
   app.add_flag("--json", o.json, "Print JSON");
-  if (train || eval || predict || bench) app.add_option("--data", o.data, "Folder of the data; NAME=DIR for one data set alone");
+  if (train || eval || predict || bench || command == "info") app.add_option("--data", o.data, "Folder of the data; NAME=DIR for one data set alone");
   if (train || eval || predict || weights || filters)
     app.add_option("--checkpoint", o.checkpoint, train ? "Where to save (default: NAME.ckpt in the current folder, or what is resumed)" : "Trained model (default: NAME.ckpt in the current folder)");
   if (eval || predict || weights || filters) app.add_flag("--untrained", o.untrained, "Use the first values instead of a checkpoint");
@@ -70,6 +70,7 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
     app.add_option("--parameter", o.parameter, "Which (default: the first kernel of a convolution, else the first matrix as long as an image)");
     app.add_option("-o,--out", o.out, "The picture (default: filters.png)");
   }
+  if (command == "info") app.add_flag("--statistics", o.statistics, "Means and standard deviations of the data, for normalise");
   if (bench) {
     app.add_option("--seconds", o.seconds, "How long to measure")->check(CLI::PositiveNumber);
     app.add_option("--only", o.only, "train or predict")->check(CLI::IsMember({"train", "predict"}));

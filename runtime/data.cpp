@@ -1,10 +1,16 @@
-// Splits: which reader, which files, whether all fields agree on the number of samples, ranges, slices.
+// Splits: which reader, which files, whether all fields agree on the number of samples, ranges, and which samples a split consists of.
 #include "runtime/data.h"
 
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
 #include <fmt/format.h>
 
+#include "runtime/batch.h"
+
 namespace gradc::runtime {
+
+constexpr int64_t split_stage = -1;   // of shuffled(): no train block has it
 
 FieldType to_field(const program::Field* field) {
   return {field->name() ? field->name()->str() : "", to_type(field->type()), field->has_range(), field->low(), field->high()};
@@ -64,13 +70,13 @@ Status check_range(const FieldType& field, const uint8_t* values, int64_t sample
 }
 
 // Values of a `table` in the model file: sample by sample, field by field.
-static Result<std::vector<Column>> read_table(const program::Split& split, const std::vector<FieldType>& fields) {
+static Result<Contents> read_table(const program::Split& split, const std::vector<FieldType>& fields) {
   int64_t width = 0;
   for (const FieldType& field : fields) width += field.type.elements();
   int64_t numbers = split.rows() ? split.rows()->size() : 0, samples = width ? numbers / width : 0;
   if (width == 0 || samples * width != numbers)
     return Error{GRADC_CORRUPT, fmt::format("the table has {} numbers, which are no whole samples of {}", numbers, width)};
-  std::vector<Column> columns;
+  Contents contents;
   int64_t start = 0;
   for (const FieldType& field : fields) {
     int64_t elements = field.type.elements();
@@ -79,33 +85,44 @@ static Result<std::vector<Column>> read_table(const program::Split& split, const
     for (int64_t s = 0; s < samples; ++s)
       for (int64_t e = 0; e < elements; ++e)
         write_number(field.type.element, data.get() + size_t(s * elements + e) * element_bytes, split.rows()->Get(uint32_t(s * width + start + e)));
-    columns.push_back({field, Bytes::own(std::move(data), bytes), samples});
+    contents.columns.push_back({field, Bytes::own(std::move(data), bytes), samples});
     start += elements;
   }
-  return columns;
+  return contents;
 }
 
-static Result<std::vector<Column>> read_files(const program::Split& split, const std::vector<FieldType>& fields, const std::string& folder) {
-  std::vector<std::string> paths;
+static Result<Contents> read_files(const program::DataSet& data, const program::Split& split, const std::vector<FieldType>& fields, const std::string& folder) {
+  using Kind = program::SourceKind;
+  std::vector<std::string> paths, classes;
   if (split.files())
     for (auto* file : *split.files()) paths.push_back(join(folder, file->str()));
-  size_t needed = split.kind() == program::SourceKind::csv ? 1 : fields.size();
-  if (paths.size() != needed)
-    return Error{GRADC_INVALID, fmt::format("{} files are named, {} are needed (one per field; one in all for csv)", paths.size(), needed)};
-  std::vector<Column> columns;
+  if (data.classes())
+    for (auto* name : *data.classes()) classes.push_back(name->str());
+  if (split.kind() == Kind::images && paths.size() == 1)
+    return read_images(paths[0], fields, {split.fit() ? split.fit()->str() : "", split.convert()}, std::move(classes));
+  Contents contents;
+  contents.classes = std::move(classes);
+  if (split.kind() == Kind::cifar10) {
+    auto all = read_cifar10(paths, fields);
+    if (all) all->classes = std::move(contents.classes);
+    return all;
+  }
+  size_t needed = split.kind() == Kind::csv || split.kind() == Kind::images ? 1 : fields.size();
+  if (paths.size() != needed) return Error{GRADC_INVALID, fmt::format("{} files are named, {} are needed", paths.size(), needed)};
+  std::vector<Column>& columns = contents.columns;
   for (size_t i = 0; i < paths.size(); ++i) {
     auto content = read_data_file(paths[i]);
-    if (!content) {
-      if (content.error().code == GRADC_FILE) content.error().message += " (--data DIR says where the data is)";
-      return content.error();
-    }
-    if (split.kind() == program::SourceKind::csv) {
+    if (!content) return content.error();
+    std::error_code unknown;
+    if (auto bytes = std::filesystem::file_size(paths[i], unknown); !unknown) contents.file_bytes += bytes;
+    if (split.kind() == Kind::csv) {
       auto all = read_csv(*content, fields, paths[i]);
-      if (all)
-        for (Column& column : *all) column.file = paths[i];
-      return all;
+      if (!all) return all.error();
+      for (Column& column : *all) column.file = paths[i];
+      columns = std::move(*all);
+      break;
     }
-    auto column = split.kind() == program::SourceKind::idx ? read_idx(*content, fields[i], paths[i]) : read_npy(*content, fields[i], paths[i]);
+    auto column = split.kind() == Kind::idx ? read_idx(*content, fields[i], paths[i]) : read_npy(*content, fields[i], paths[i]);
     if (!column) return column.error();
     column->file = paths[i];
     columns.push_back(std::move(*column));
@@ -113,7 +130,58 @@ static Result<std::vector<Column>> read_files(const program::Split& split, const
   for (size_t i = 1; i < columns.size(); ++i)
     if (columns[i].samples != columns[0].samples)
       return Error{GRADC_CORRUPT, fmt::format("'{}' has {} samples, '{}' has {}", paths[0], columns[0].samples, paths[i], columns[i].samples)};
-  return columns;
+  return contents;
+}
+
+namespace {
+// Which samples of the files a split consists of: [first, first + count), or those in `order`.
+struct Chosen {
+  int64_t first = 0, count = 0;
+  std::vector<uint32_t> order;
+};
+}  // namespace
+
+// Shares are dealt out in their order; each ends at the rounded sum of those up to it, so that together they are everything.
+static Status take_share(Chosen& chosen, const program::Selection& selection) {
+  double end = 0, before = 0;
+  uint32_t shares = selection.shares()->size();
+  for (uint32_t i = 0; i <= selection.share(); ++i) {
+    before = end;
+    double share = i < shares ? selection.shares()->Get(i) : double(chosen.count);
+    end = i < shares ? end + (share < 1 ? share * double(chosen.count) : share) : double(chosen.count);
+  }
+  auto first = int64_t(std::llround(before)), last = int64_t(std::llround(end));
+  if (last > chosen.count || first >= last) return Error{GRADC_RANGE, fmt::format("share {} of {} samples would be {} to {}", selection.share() + 1, chosen.count, first, last)};
+  std::vector<uint32_t> order = shuffled(chosen.count, selection.seed(), split_stage, 0);
+  for (uint32_t& place : order) place = chosen.order.empty() ? uint32_t(chosen.first) + place : chosen.order[place];
+  chosen.order.assign(order.begin() + first, order.begin() + last);
+  chosen.count = last - first;
+  return {};
+}
+
+static Result<Chosen> choose(int64_t total, const program::Split& split) {
+  Chosen chosen{0, total};
+  if (!split.selections()) return chosen;
+  for (auto* selection : *split.selections()) {
+    if (selection->shares() && selection->shares()->size() > 0) {
+      GRADC_TRY(take_share(chosen, *selection));
+      continue;
+    }
+    int64_t first = selection->first(), last = selection->last() < 0 ? chosen.count : selection->last();
+    if (first < 0 || last > chosen.count || first > last)
+      return Error{GRADC_RANGE, fmt::format("samples {} to {} are asked for, but there are {}", first, last, chosen.count)};
+    if (chosen.order.empty()) chosen.first += first;
+    else chosen.order = {chosen.order.begin() + first, chosen.order.begin() + last};
+    chosen.count = last - first;
+  }
+  return chosen;
+}
+
+static Bytes gather(const Column& column, const std::vector<uint32_t>& order) {
+  size_t bytes = column.sample_bytes();
+  std::unique_ptr<uint8_t[]> rows(new uint8_t[bytes * order.size() + 1]);
+  for (size_t i = 0; i < order.size(); ++i) std::memcpy(rows.get() + i * bytes, column.sample(order[i]), bytes);
+  return Bytes::own(std::move(rows), bytes * order.size());
 }
 
 Result<Samples> read_split(const program::Program& program, std::string_view data_name, std::string_view split_name,
@@ -138,18 +206,23 @@ Result<Samples> read_split(const program::Program& program, std::string_view dat
 
   Samples samples;
   samples.name = fmt::format("{}.{}", data_name, split_name);
-  auto columns = split->kind() == program::SourceKind::table ? read_table(*split, fields) : read_files(*split, fields, folder);
   std::string origin = fmt::format("data {}{}", samples.name, split->line() ? " (" + split->line()->str() + ")" : "");
-  if (!columns) return Error{columns.error().code, fmt::format("{}: {}", origin, columns.error().message)};
-  int64_t total = columns->empty() ? 0 : columns->front().samples, first = split->first(), last = split->last() < 0 ? total : split->last();
-  if (first < 0 || last > total || first > last)
-    return Error{GRADC_RANGE, fmt::format("{}: samples {} to {} are asked for, but there are {}", origin, first, last, total)};
-  samples.count = last - first;
-  for (Column& column : *columns) {
+  auto fail = [&](Error error) {
+    return Error{error.code, fmt::format("{}: {}{}", origin, error.message, error.code == GRADC_FILE ? " (--data DIR says where the data is)" : "")};
+  };
+  auto contents = split->kind() == program::SourceKind::table ? read_table(*split, fields) : read_files(*data, *split, fields, folder);
+  if (!contents) return fail(std::move(contents.error()));
+  auto chosen = choose(contents->columns.empty() ? 0 : contents->columns.front().samples, *split);
+  if (!chosen) return fail(std::move(chosen.error()));
+  samples.count = chosen->count;
+  samples.classes = std::move(contents->classes);
+  samples.file_bytes = contents->file_bytes;
+  for (Column& column : contents->columns) {
     std::string where = column.file.empty() ? origin : fmt::format("{}: '{}'", origin, column.file);
-    GRADC_TRY(check_range(column.field, column.sample(first), last - first, where, first));
-    column.bytes = column.bytes.slice(size_t(first) * column.sample_bytes(), size_t(last - first) * column.sample_bytes());
-    column.samples = last - first;
+    bool all = !chosen->order.empty();
+    GRADC_TRY(check_range(column.field, column.sample(chosen->first), all ? column.samples : chosen->count, where, chosen->first));
+    column.bytes = all ? gather(column, chosen->order) : column.bytes.slice(size_t(chosen->first) * column.sample_bytes(), size_t(chosen->count) * column.sample_bytes());
+    column.samples = chosen->count;
     samples.columns.push_back(std::move(column));
   }
   return samples;

@@ -24,7 +24,7 @@ struct Column {
   FieldType field;
   Bytes bytes;
   int64_t samples = 0;
-  std::string file;   // "": none
+  std::string file;   // "": none, or several
   size_t sample_bytes() const { return field.type.bytes(); }
   const uint8_t* sample(int64_t index) const { return bytes.data() + size_t(index) * sample_bytes(); }
 };
@@ -33,6 +33,8 @@ struct Samples {
   std::string name;   // "fashion.train"
   std::vector<Column> columns;
   int64_t count = 0;
+  std::vector<std::string> classes;   // what labels 0, 1, ... are called: as the model file or the folders say; else none
+  size_t file_bytes = 0;
   const Column* column(std::string_view field) const;
 };
 
@@ -54,6 +56,22 @@ Result<Column> read_idx(const Bytes& content, const FieldType& field, const std:
 Result<Column> read_npy(const Bytes& content, const FieldType& field, const std::string& path);
 /// Numbers separated by commas, semicolons or blanks, a sample a line, perhaps a header line. Columns fill the fields in order.
 Result<std::vector<Column>> read_csv(const Bytes& content, const std::vector<FieldType>& fields, const std::string& path);
+/// What files hold, before a split's selections.
+struct Contents {
+  std::vector<Column> columns;
+  std::vector<std::string> classes;
+  size_t file_bytes = 0;
+};
+/// CIFAR-10's binary files, joined: a picture u8[32, 32, 3] and a label.
+Result<Contents> read_cifar10(const std::vector<std::string>& paths, const std::vector<FieldType>& fields);
+
+struct PictureOptions {
+  std::string fit;        // "stretch", "crop", or "": pictures have the field's size
+  bool convert = false;   // grey to colour and back
+};
+/// PNG and JPEG files. With a label: in a folder for each class, whose number is its place among `classes` (none: among the names, sorted).
+Result<Contents> read_images(const std::string& folder, const std::vector<FieldType>& fields, const PictureOptions& options, std::vector<std::string> classes);
+
 /// By the name's end: .npy, .csv/.tsv/.txt, else IDX; each perhaps with .gz behind.
 Result<Column> read_any(const std::string& path, const FieldType& field);
 

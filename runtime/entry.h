@@ -31,6 +31,10 @@ struct ScalarInput {
 /// Of a call with local ones.
 constexpr size_t most_arguments = 64;
 
+/// Writes a value, or that of its source, where the kernels read it.
+void write_scalar(const ScalarInput& scalar, int64_t value);
+void write_scalar(const ScalarInput& scalar);
+
 struct ResolvedCall {
   gradc_kernel run;
   char* const* args;

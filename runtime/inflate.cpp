@@ -1,26 +1,12 @@
-// Compressed data files, and the raw copies of them in the user's cache folder: inflating the training images of Fashion-MNIST takes 180 ms, mapping
-// the copy takes none. A copy that cannot be written is no error.
-#include <cstdlib>
+// Compressed data files.
 #include <cstring>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <zlib.h>
 
-#include "runtime/file.h"
+#include "runtime/raw_copy.h"
 
 namespace gradc::runtime {
-
-namespace {
-// At the head of a raw copy. What follows is the inflated content.
-struct CopyHeader {
-  char magic[8];
-  uint64_t source_size, source_seconds, source_nanoseconds;
-  uint64_t content_size, content_checksum;
-  uint64_t zero[2];
-};
-static_assert(sizeof(CopyHeader) == 64);
-constexpr char copy_magic[8] = {'G', 'R', 'A', 'D', 'C', 'R', 'A', 'W'};
-}  // namespace
 
 static Result<Bytes> inflate_file(const std::string& path, const Bytes& packed) {
   Error truncated{GRADC_CORRUPT, fmt::format("'{}' is truncated: the compressed data ends too early", path)};
@@ -66,54 +52,16 @@ static Result<Bytes> inflate_file(const std::string& path, const Bytes& packed) 
   return Bytes::own(std::move(content), used);
 }
 
-// Where the raw copy of a file belongs, or "" where there is no cache folder.
-static std::string copy_path(const std::string& path) {
-  std::string folder = cache_folder("data");
-  if (folder.empty()) return "";
-  char* real = realpath(path.c_str(), nullptr);
-  std::string absolute = real ? real : path;
-  std::free(real);
-  return fmt::format("{}/{:016x}-{}.raw", folder, checksum(absolute.data(), absolute.size()), absolute.substr(absolute.rfind('/') + 1));
-}
-
-static void make_folders(const std::string& path) {
-  for (size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) mkdir(path.substr(0, slash).c_str(), 0777);
-}
-
 Result<Bytes> read_data_file(const std::string& wanted) {
   std::string path = wanted;
   bool packed = path.ends_with(".gz");
   if (packed && !file_exists(path) && file_exists(path.substr(0, path.size() - 3))) path.resize(path.size() - 3), packed = false;
-  if (!packed) return Bytes::map(path);
-
   struct stat state;
-  std::string copy = stat(path.c_str(), &state) == 0 ? copy_path(path) : "";
-  CopyHeader expected{};
-  if (!copy.empty()) {
-    std::memcpy(expected.magic, copy_magic, sizeof copy_magic);
-    expected.source_size = uint64_t(state.st_size);
-    expected.source_seconds = uint64_t(state.st_mtim.tv_sec);
-    expected.source_nanoseconds = uint64_t(state.st_mtim.tv_nsec);
-    if (auto raw = Bytes::map(copy); raw && raw->size() >= sizeof(CopyHeader)) {
-      CopyHeader header;
-      std::memcpy(&header, raw->data(), sizeof header);
-      expected.content_size = header.content_size;
-      expected.content_checksum = header.content_checksum;
-      Bytes content = raw->slice(sizeof header, raw->size() - sizeof header);
-      if (std::memcmp(&header, &expected, sizeof header) == 0 && content.size() == header.content_size &&
-          checksum(content.data(), content.size()) == header.content_checksum)
-        return content;
-    }
-  }
-  auto source = Bytes::map(path);
-  if (!source) return source.error();
-  auto content = inflate_file(path, *source);
-  if (!content || copy.empty() || content->size() < 65536) return content;
-  expected.content_size = content->size();
-  expected.content_checksum = checksum(content->data(), content->size());
-  make_folders(copy);
-  (void)write_whole(copy, {std::string_view(reinterpret_cast<const char*>(&expected), sizeof expected), content->text()});
-  return content;
+  if (!packed || stat(path.c_str(), &state) != 0) return Bytes::map(path);
+  return kept_copy(path, "", {uint64_t(state.st_size), uint64_t(state.st_mtim.tv_sec), uint64_t(state.st_mtim.tv_nsec)}, [&]() -> Result<Bytes> {
+    auto source = Bytes::map(path);
+    return source ? inflate_file(path, *source) : source;
+  });
 }
 
 }  // namespace gradc::runtime

@@ -58,16 +58,21 @@ static void add_hypers(std::vector<Hyper>& to, const flatbuffers::Vector<flatbuf
   for (auto* hyper : *from) to.push_back({text(hyper->name()), owner, hyper->value(), hyper->value()});
 }
 
+// Entries that a reader runs while a step runs: they must not share its memory.
+static bool is_readers(std::string_view entry) { return entry.starts_with("augment."); }
+
 Status Model::resolve(const gradc_image* image) {
-  uint64_t arena = 64, scratch = 64;
+  uint64_t arena = 64, reader_arena = 0, scratch = 64;
   for (uint32_t i = 0; i < size(program_->entries()); ++i) {
-    arena = std::max(arena, program_->entries()->Get(i)->arena_bytes());
+    uint64_t& most = is_readers(text(program_->entries()->Get(i)->name())) ? reader_arena : arena;
+    most = std::max(most, program_->entries()->Get(i)->arena_bytes());
     scratch = std::max(scratch, program_->entries()->Get(i)->scratch_bytes());
   }
   const size_t stride = scratch_stride(scratch);
   struct { Block& block; size_t bytes; } blocks[] = {
-      {variables_block_, std::max<uint64_t>(64, program_->variables_bytes())}, {arena_, arena}, {scratch_, stride * size_t(threads())}};
+      {variables_block_, std::max<uint64_t>(64, program_->variables_bytes())}, {arena_, arena}, {reader_arena_, reader_arena}, {scratch_, stride * size_t(threads())}};
   for (auto& [block, bytes] : blocks) {
+    if (bytes == 0) continue;
     auto created = Block::create(bytes);
     if (!created) return created.error();
     block = std::move(*created);
@@ -114,10 +119,10 @@ Status Model::resolve(const gradc_image* image) {
   return {};
 }
 
-Result<char*> Model::resolve(const program::Place* place, size_t bytes, const char* what) {
+Result<char*> Model::resolve(const program::Place* place, const Block& arena, size_t bytes, const char* what) {
   if (!place) return damaged(fmt::format("{} without a place", what));
   struct { char* base; size_t size; } spaces[] = {
-      {variables_block_.data(), variables_block_.size()}, {arena_.data(), arena_.size()}, {const_cast<char*>(constants_), constants_bytes_}};
+      {variables_block_.data(), variables_block_.size()}, {arena.data(), arena.size()}, {const_cast<char*>(constants_), constants_bytes_}};
   if (place->space() == program::Space::local) return reinterpret_cast<char*>(place->offset());   // each thread adds where its scratch begins
   auto& space = spaces[size_t(place->space())];
   if (place->offset() > space.size || bytes > space.size - place->offset()) return damaged(fmt::format("{} outside its block", what));
@@ -141,6 +146,7 @@ static bool complete_before(const Entry& entry, const char* place) {
 }
 
 Status Model::resolve(Entry& entry, const gradc_image* image) {
+  const Block& arena = is_readers(entry.name) ? reader_arena_ : arena_;
   struct Builtin { std::string_view name; const int64_t* integer; const double* real; };
   const Builtin builtins[] = {{"seed", &scalars.seed, nullptr}, {"row", &scalars.row, nullptr}, {"valid", &scalars.valid, nullptr},
                               {"step", &scalars.step, nullptr}, {"t", nullptr, &scalars.t}, {"T", nullptr, &scalars.T},
@@ -149,7 +155,7 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
     const program::Port& from = *entry.source->inputs()->Get(i);
     Port port{text(from.name()), to_type(from.type())};
     port.bytes = port.type.bytes();
-    auto data = resolve(from.place(), port.bytes, "an input");
+    auto data = resolve(from.place(), arena, port.bytes, "an input");
     if (!data) return data.error();
     port.data = *data;
     const int64_t* integer = nullptr;
@@ -168,7 +174,7 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
     const program::Port& from = *entry.source->outputs()->Get(i);
     Port port{text(from.name()), to_type(from.type())};
     port.bytes = port.type.bytes();
-    auto data = resolve(from.place(), port.bytes, "an output");
+    auto data = resolve(from.place(), arena, port.bytes, "an output");
     if (!data) return data.error();
     port.data = *data;
     entry.outputs.push_back(std::move(port));
@@ -190,7 +196,7 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
         if (call.outputs() > size(call.args())) return damaged("a call with more results than arguments");
         auto args = std::make_unique<char*[]>(size(call.args()) + 1);
         for (uint32_t a = 0; a < size(call.args()); ++a) {
-          auto at = resolve(call.args()->Get(a), 0, "an argument");
+          auto at = resolve(call.args()->Get(a), arena, 0, "an argument");
           if (!at) return at.error();
           args[a] = *at;
         }
@@ -254,12 +260,18 @@ Variable* Model::variable(std::string_view name) {
   return nullptr;
 }
 
+void write_scalar(const ScalarInput& scalar, int64_t value) {
+  if (scalar.element == ElementType::i64) store(scalar.target, value);
+  else write_number(scalar.element, scalar.target, double(value));
+}
+
+void write_scalar(const ScalarInput& scalar) {
+  if (scalar.integer) write_scalar(scalar, *scalar.integer);
+  else write_number(scalar.element, scalar.target, *scalar.real);
+}
+
 void Model::fill_scalars(Entry& entry) {
-  for (const ScalarInput& scalar : entry.scalars) {
-    if (!scalar.integer) write_number(scalar.element, scalar.target, *scalar.real);
-    else if (scalar.element == ElementType::i64) store(scalar.target, *scalar.integer);
-    else write_number(scalar.element, scalar.target, double(*scalar.integer));
-  }
+  for (const ScalarInput& scalar : entry.scalars) write_scalar(scalar);
 }
 
 bool Model::run(Entry& entry) {

@@ -87,7 +87,7 @@ class Model {
   void start_profile();
   const std::map<const Entry*, CallTimes>& profile() const { return profile_; }
 
-  size_t arena_bytes() const { return arena_.size(); }
+  size_t arena_bytes() const { return arena_.size() + reader_arena_.size(); }
   /// The lines of the model file that a call covers: "fashion.grad:12", "gradient of fashion.grad:12".
   std::vector<std::string> source_lines(const program::Call&) const;
   size_t scratch_bytes() const { return scratch_.size(); }
@@ -96,14 +96,14 @@ class Model {
   Model() = default;
   Status resolve(const gradc_image* image);
   Status resolve(Entry& entry, const gradc_image* image);
-  Result<char*> resolve(const program::Place* place, size_t bytes, const char* what);
+  Result<char*> resolve(const program::Place* place, const Block& arena, size_t bytes, const char* what);
   void fill_scalars(Entry& entry);
 
   const program::Program* program_ = nullptr;
   std::vector<uint64_t> program_copy_;   // what unpack made
   const char* constants_ = nullptr;
   size_t constants_bytes_ = 0;
-  Block variables_block_, arena_, scratch_, constants_copy_;
+  Block variables_block_, arena_, reader_arena_, scratch_, constants_copy_;
   std::vector<Entry> entries_;
   std::map<std::string, size_t, std::less<>> entry_index_;
   bool profiling_ = false;

@@ -76,6 +76,11 @@ static void run_phase_alone(const ResolvedPhase& phase, const Invoke& invoke) {
       run_granules(strand, first, count < strand.granules - first ? count : strand.granules - first, invoke);
 }
 
+void run_alone(const Entry& entry, char* scratch) {
+  FloatControl control;
+  for (const ResolvedPhase& phase : entry.phases) run_phase_alone(phase, {scratch, nullptr});
+}
+
 void StepRunner::add(ResolvedPhase& phase) {
   phase.number = uint32_t(phases_.size());
   phases_.push_back(&phase);

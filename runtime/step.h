@@ -55,6 +55,9 @@ class StepRunner : Stages {
   Team team_;
 };
 
+/// Runs all phases of an entry that has no loss, on the calling thread, with a scratch of its own.
+void run_alone(const Entry& entry, char* scratch);
+
 /// Runs the phases before first_update one call after the other, looking at each call's float results. The first call with one that is not finite, or null.
 const ResolvedCall* find_not_finite(const Entry& entry, char* scratch);
 

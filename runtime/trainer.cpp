@@ -144,15 +144,14 @@ Status Trainer::run_block(size_t stage, bool resumed) {
 
   tell(&Observer::begin, BlockBegin{text(train.name()), int64_t(size(model_.program()->trains())), int64_t(stage), epochs, cycles, per_epoch, state_.cycles,
                                     state_.epoch, std::max(rows_per_cycle_, int64_t(0)), &run_});
-  std::vector<uint32_t> order;
-  int64_t order_of = -1;
+  ReadPlan plan{int64_t(stage), state_.shuffle, per_epoch * rows_per_cycle_, batch_, run_.steps[0].apply ? std::max<int64_t>(run_.chunk, 1) : batch_, options_.reader};
+  std::vector<Entry*> takers;
+  for (StepRun& step : run_.steps) takers.push_back(step.step);
+  auto reader = Reader::create(model_, samples, takers, model_.entry("augment." + text(train.name())), plan);
+  if (!reader) return std::move(reader.error());
   bool early = train.patience() > 0 && state_.epochs_without_better >= train.patience();
   while (state_.cycles < cycles && !early && !stop()) {
-    if (per_epoch > 0 && state_.shuffle && order_of != state_.epoch) {
-      order = shuffled(samples.count, model_.scalars.seed, int64_t(stage), state_.epoch);
-      order_of = state_.epoch;
-    }
-    GRADC_TRY(run_cycle(samples, order, per_epoch > 0 ? per_epoch : cycles));
+    GRADC_TRY(run_cycle(**reader, per_epoch > 0 ? per_epoch : cycles));
     bool epoch_over = per_epoch > 0 ? state_.cycle == per_epoch : state_.cycles == cycles;
     if (epoch_over || state_.cycles == cycles) {
       GRADC_TRY(finish_epoch(evaluator_ ? &validation : nullptr, epoch_over));
@@ -173,9 +172,8 @@ Status Trainer::run_block(size_t stage, bool resumed) {
   return {};
 }
 
-Status Trainer::run_cycle(const Samples& samples, const std::vector<uint32_t>& order, int64_t cycles_per_epoch) {
-  SampleRows rows(samples, order);
-  rows.base = state_.cycle * rows_per_cycle_;
+Status Trainer::run_cycle(Reader& reader, int64_t cycles_per_epoch) {
+  int64_t base = state_.cycle * rows_per_cycle_;
   StepEnd end;
   const bool looks = watch_every_ > 0 && state_.cycles % watch_every_ == 0;
   model_.scalars.epoch = double(state_.epoch) + double(state_.cycle) / double(cycles_per_epoch);
@@ -186,7 +184,8 @@ Status Trainer::run_cycle(const Samples& samples, const std::vector<uint32_t>& o
     Figures norms;   // of the last repeat
     for (int64_t repeat = 0; repeat < std::max<int64_t>(1, step.source->repeat()); ++repeat) {
       norms.clear();
-      auto result = execute(model_, run_, step, rows, rows.base, reads_[s] || samples.count == 0 ? std::max<int64_t>(batch_, 1) : batch_, looks ? &norms : nullptr);
+      reader.seek(state_.epoch, base);
+      auto result = execute(model_, run_, step, reader, base, reads_[s] || samples_ == 0 ? std::max<int64_t>(batch_, 1) : batch_, looks ? &norms : nullptr);
       if (!result) {
         Error& error = result.error();
         error.message = fmt::format("epoch {}: {}{}", state_.epoch + 1, error.message,
@@ -194,7 +193,7 @@ Status Trainer::run_cycle(const Samples& samples, const std::vector<uint32_t>& o
         return std::move(error);
       }
       last = *result;
-      if (reads_[s]) rows.base += batch_;
+      if (reads_[s]) base += batch_;
     }
     std::string prefix = run_.steps.size() > 1 ? text(step.source->name()) + "." : "";
     if (s == 0) end.loss = last.loss;

@@ -10,6 +10,7 @@
 
 #include "runtime/checkpoint.h"
 #include "runtime/evaluate.h"
+#include "runtime/reader.h"
 #include "runtime/update.h"
 #include "runtime/watch.h"
 
@@ -22,6 +23,7 @@ struct TrainOptions {
   std::optional<double> lr;
   std::vector<std::pair<std::string, double>> set;
   bool shuffle = true;
+  ReadPlan::Thread reader = ReadPlan::Thread::automatic;
   std::string checkpoint;                           // "": save nothing
   int64_t checkpoint_every = 0;                     // also after every so many steps
   double checkpoint_seconds = 0;                    // at the end of an epoch only if the last one is older (0: always)
@@ -87,7 +89,7 @@ class Trainer {
   template <class Knows>
   size_t known_in(Knows knows, size_t stage) const;
   Status run_block(size_t stage, bool resumed);
-  Status run_cycle(const Samples& samples, const std::vector<uint32_t>& order, int64_t cycles_per_epoch);
+  Status run_cycle(Reader& reader, int64_t cycles_per_epoch);
   Status finish_epoch(const Samples* validation, bool whole);
   Status save();
   bool stop() const { return options_.stop && options_.stop->load(std::memory_order_relaxed); }

@@ -215,7 +215,7 @@ TEST_CASE("data and exports as the runtime sees them", "[elaborate]") {
   CHECK(d.fields[1]->has_range);
   CHECK(d.fields[1]->high == 10);
   REQUIRE(d.splits.size() == 4);
-  CHECK(d.splits[2]->last == 100);
+  CHECK(d.splits[2]->selections[0]->last == 100);
   CHECK(d.splits[3]->name == "train[0:50]");
   const program::TrainT& t = *p.image.trains[0];
   CHECK(t.split == "train[0:50]");

@@ -188,7 +188,8 @@ TEST_CASE("splits") {
   toy::write_file(folder + "/y.idx", idx(13, {4}, std::string(12, '\0') + big_endian(0x3fc00000)));
   REQUIRE(read());
   CHECK(read()->count == 4);
-  split.first = 3;
+  split.selections.push_back(std::make_unique<gradc::program::SelectionT>());
+  split.selections[0]->first = 3;
   program.pack();
   model = toy::make(program);
   auto sliced = read();
@@ -201,7 +202,7 @@ TEST_CASE("splits") {
   model = toy::make(program);
   CHECK_THAT(error_of(read()), Catch::Contains("y.idx") && Catch::Contains("sample 3") && Catch::Contains("1.5"));
   data.fields[1]->has_range = false;
-  split.last = 9;
+  split.selections[0]->last = 9;
   program.pack();
   model = toy::make(program);
   CHECK_THAT(error_of(read()), Catch::Contains("3 to 9") && Catch::Contains("there are 4"));

@@ -50,6 +50,13 @@ void gradient(char* const* a, int64_t begin, int64_t end, char*) {
     floats(a[4])[f] = sum / float(*sizes(a[3]));
   }
 }
+// sizes, x, seed, step, row -> x; units: rows
+void disturb(char* const* a, int64_t begin, int64_t end, char*) {
+  int64_t features = sizes(a[0])[0];
+  for (int64_t i = begin; i < end; ++i)
+    for (int64_t f = 0; f < features; ++f)
+      floats(a[5])[i * features + f] = floats(a[1])[i * features + f] + 0.01f * float(*sizes(a[4]) + i) + float(*sizes(a[3])) + 0.5f * float(f);
+}
 // sizes, residual, valid -> loss
 void loss(char* const* a, int64_t, int64_t, char*) {
   float sum = 0;
@@ -262,6 +269,18 @@ Toy::Toy(const Options& o) {
     build.phase(e_predict);
     build.call(e_predict, k_predict, {Place(Space::constants, chunk == 1 ? 64 : 0), x, w, b, r}, chunk, 2, {{chunk}}, "toy.grad:6");
     e_predict.first_update = 1;
+  }
+  if (o.augment) {
+    program::EntryT& e_augment = build.entry("augment.");
+    Place raw = arena(uint64_t(3 * features) * 4), made = arena(uint64_t(3 * features) * 4);
+    e_augment.inputs.push_back(Builder::port("x", ElementType::f32, {3, features}, raw));
+    e_augment.inputs.push_back(Builder::port("seed", ElementType::i64, {}, seed));
+    e_augment.inputs.push_back(Builder::port("step", ElementType::i64, {}, step));
+    e_augment.inputs.push_back(Builder::port("row", ElementType::i64, {}, row));
+    e_augment.outputs.push_back(Builder::port("x", ElementType::f32, {3, features}, made));
+    build.phase(e_augment);
+    build.call(e_augment, build.kernel("disturb", disturb), {dims, raw, seed, step, row, made}, 3, 2, {{3, features}}, "toy.grad:7");
+    e_augment.first_update = 1;
   }
   for (auto& entry : tables_.entries) entry->arena_bytes = arena.next;
 

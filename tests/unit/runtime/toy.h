@@ -15,6 +15,7 @@ struct Options {
   bool heavy = false;              // pretend that the kernels are worth several threads
   double lr = 0.1;
   std::string idx_folder;          // else the data are a table
+  bool augment = false;            // noise on x, for 3 samples at a time
   bool poison = false;             // the forward kernel gives infinity at large weights
 };
 
