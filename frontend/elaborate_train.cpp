@@ -135,8 +135,14 @@ void TrainElaborator::run_statements(const ast::Block& block, Env& env, const St
         if (std::string path = e_.path_of(*over, env); !path.empty()) found.over.push_back(path);
       if (!with_optimizers) continue;
       for (const auto& optimizer : minimize->optimizers) found.optimizers.push_back(e_.eval(*optimizer, env));
-    } else if (std::get_if<ast::Load>(&statement->node)) {
-      e_.fail(DiagnosticId::not_supported, at, "`load` in a train block is not there yet", "", {}, {"`NAME train --init weights.safetensors` starts from given weights"});
+    } else if (auto* load = std::get_if<ast::Load>(&statement->node)) {
+      if (&block != &train_.body) {
+        e_.fail(DiagnosticId::bad_training, at, "`load` belongs to the block, not to one of its steps: it happens once, before the first of them");
+        continue;
+      }
+      std::string into = load->into ? e_.path_of(*load->into, env) : "";
+      if (load->into && into.empty()) continue;
+      found.loads.push_back({load->file.text, into, load->prefix ? load->prefix->text : into, at});
     } else if (auto* assign = std::get_if<ast::Assign>(&statement->node); assign && assign->update && !e_.run->training) {
       continue;   // validation looks at the parameters as they are
     } else {
@@ -177,6 +183,23 @@ bool TrainElaborator::check_loss(const Found& found) {
   return true;
 }
 
+void TrainElaborator::take_loads(const Found& found) {
+  for (const Found::Load& load : found.loads) {
+    auto is_under = [&](const ir::Variable& v) { return load.into.empty() || v.name == load.into || v.name.starts_with(load.into + "."); };
+    const auto& variables = e_.program.module.variables;
+    if (std::none_of(variables.begin(), variables.end(), is_under)) {
+      e_.fail(DiagnosticId::unknown_member, load.span, fmt::format("`load ... into {}` names no parameter", load.into));
+      continue;
+    }
+    auto image = std::make_unique<program::LoadT>();
+    image->file = load.file;
+    image->into = load.into;
+    image->from = load.from;
+    image->line = e_.line_text(load.span);
+    image_.loads.push_back(std::move(image));
+  }
+}
+
 std::vector<Recipe> TrainElaborator::recipes(const StepPlan& plan) {
   // The optimizers' arguments are numbers; a run in a function that is thrown away gives them.
   Emission& scratch = e_.new_emission("scratch");
@@ -196,6 +219,7 @@ std::vector<Recipe> TrainElaborator::recipes(const StepPlan& plan) {
         return void(e_.fail(DiagnosticId::duplicate_name, span, fmt::format("there are two optimizers named `{}` to choose from", recipe->value->name), "", {}, {"`sgd(lr = 0.1) as fast` gives one another name"}));
     result.push_back(*recipe);
   };
+  if (plan.name == first_plan_) take_loads(found);
   if (!found.minimize) return result;
   check_loss(found);
   for (size_t i = 0; i < found.optimizers.size(); ++i) add(found.optimizers[i], found.minimize->optimizers[i]->span);
@@ -268,6 +292,7 @@ void TrainElaborator::run() {
   image_.name = train_.name ? train_.name->text : "train";
   if (!read_clauses()) return;
   std::vector<StepPlan> plans = plan_steps();
+  first_plan_ = plans[0].name;
   int errors = e_.diagnostics.errors();
   for (const StepPlan& plan : plans) {
     auto step = std::make_unique<program::TrainStepT>();

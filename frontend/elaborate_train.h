@@ -25,6 +25,8 @@ class TrainElaborator {
     std::vector<Span> report_spans;
     std::vector<Value> optimizers;
     std::vector<std::string> over;
+    struct Load { std::string file, into, from; Span span; };
+    std::vector<Load> loads;
   };
   bool read_clauses();
   bool read_data(const ast::ExprPtr&, DataSplit&, const char* use);
@@ -34,6 +36,7 @@ class TrainElaborator {
   void run_statements(const ast::Block&, Env&, const StepPlan&, Found&, bool with_optimizers);
   void bind_fields(Env&);
   std::vector<Recipe> recipes(const StepPlan&);
+  void take_loads(const Found&);
   void build_step(const StepPlan&, const Recipe&, program::TrainStepT&);
   /// One function of a step: the whole update, or with chunks one of its halves.
   enum class Half { whole, accumulate, apply };
@@ -56,6 +59,7 @@ class TrainElaborator {
   const ast::Data* fields_ = nullptr;
   int64_t rows_ = 0;
   bool chunks_ = false;
+  std::string first_plan_;            // the step whose run through the body says what is loaded
   std::vector<std::string> chosen_;   // parameters that the step trains
   program::TrainT image_;
 };

@@ -9,6 +9,7 @@
 #include "passes/precision.h"
 #include "passes/recompute.h"
 #include "passes/rules.h"
+#include "passes/scales.h"
 #include "passes/winograd.h"
 
 namespace gradc::passes {
@@ -30,7 +31,8 @@ struct Step {
 constexpr Step steps[] = {
     {"rewrite", rewrite, "first, so that numbers meet and views leave the way of folding"},
     {"fold", fold_constants, "after rewriting has brought numbers together; what it folds lets more rules apply"},
-    {"cse", merge_common, "last of a round: rewrites make equal nodes in different places"},
+    {"cse", merge_common, "rewrites make equal nodes in different places"},
+    {"scales", fold_scales, "last of a round: it asks who else reads a value"},
 };
 constexpr int most_rounds = 200;   // deep chains move one step a round; models need fewer than ten
 
@@ -59,6 +61,7 @@ constexpr Pass passes[] = {
     {"rewrite", plain<rewrite>, "one sweep of the local rules"},
     {"fold", plain<fold_constants>, "one sweep of constant folding"},
     {"cse", plain<merge_common>, "common subexpressions become one"},
+    {"scales", plain<fold_scales>, "scales and shifts by feature go into the weights and the bias before them"},
     {"reuse-extrema", reuse, "after all rewriting: it looks for a maximum that is there anyway"},
     {"winograd", winograd, "3x3 convolutions of stride 1 where that is faster; after optimize, whose rules know convolutions and their gradients"},
     {"prune", prune, "drops what no result needs"},

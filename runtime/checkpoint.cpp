@@ -7,6 +7,7 @@
 
 #include "runtime/checkpoint_generated.h"
 #include "runtime/file.h"
+#include "runtime/weights.h"
 
 namespace gradc::runtime {
 
@@ -179,21 +180,26 @@ static Status match(Model& model, const Tensors* tensors, const uint8_t* data, u
                                               differences.size() > shown ? fmt::format("; and {} more", differences.size() - shown) : "")};
 }
 
-Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpose purpose) {
-  auto file = Bytes::map(path);
-  if (!file) return file.error();
+// A file whose checksums agree.
+struct Opened {
+  const checkpoint::Checkpoint* in;
+  const uint8_t* data;
+  uint64_t data_size;
+};
+
+static Result<Opened> open_checkpoint(const std::string& path, const Bytes& file) {
   auto corrupt = [&](std::string_view why) { return Error{GRADC_CORRUPT, fmt::format("checkpoint '{}' is {}", path, why)}; };
   Header header;
-  if (file->size() >= 8 && std::memcmp(file->data(), magic, sizeof magic) != 0) return corrupt("no checkpoint: it does not begin with GRADCKPT");
-  if (file->size() < sizeof header) return corrupt("truncated: it ends inside its header");
-  std::memcpy(&header, file->data(), sizeof header);
+  if (file.size() >= 8 && std::memcmp(file.data(), magic, sizeof magic) != 0) return corrupt("no checkpoint: it does not begin with GRADCKPT");
+  if (file.size() < sizeof header) return corrupt("truncated: it ends inside its header");
+  std::memcpy(&header, file.data(), sizeof header);
   if (header.version != version) return corrupt(fmt::format("of version {}; this program reads version {}", header.version, version));
-  uint64_t rest = file->size() - sizeof header;
+  uint64_t rest = file.size() - sizeof header;
   if (header.meta_size > rest || padding(header.meta_size) > rest - header.meta_size || header.data_size > rest - header.meta_size - padding(header.meta_size))
-    return corrupt(fmt::format("truncated: {} bytes are there, {} are announced", file->size(), sizeof header + header.meta_size + padding(header.meta_size) + header.data_size));
+    return corrupt(fmt::format("truncated: {} bytes are there, {} are announced", file.size(), sizeof header + header.meta_size + padding(header.meta_size) + header.data_size));
   if (header.header_checksum != checksum_of(header)) return corrupt("corrupt: its header's checksum does not agree");
   if (rest != header.meta_size + padding(header.meta_size) + header.data_size) return corrupt("corrupt: something follows after its end");
-  const uint8_t* meta = file->data() + sizeof header;
+  const uint8_t* meta = file.data() + sizeof header;
   const uint8_t* data = meta + header.meta_size + padding(header.meta_size);
   flatbuffers::Verifier verifier(meta, header.meta_size, 64, 10'000'000);
   bool sound = checksum(meta, header.meta_size) == header.meta_checksum && std::memcmp(meta + header.meta_size, zeros, padding(header.meta_size)) == 0;
@@ -212,11 +218,33 @@ Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpos
       sum = sum * 31 + checksum(data + tensor.offset() + bytes, padding(bytes));
     }
   if (sum != header.data_checksum) return corrupt("corrupt: its checksum does not agree");
+  return Opened{&in, data, header.data_size};
+}
+
+Result<StoredWeights> read_checkpoint_weights(const std::string& path, Bytes file) {
+  auto opened = open_checkpoint(path, file);
+  if (!opened) return std::move(opened.error());
+  StoredWeights weights{std::move(file), {}};
+  const Tensors* tensors = size(opened->in->best()) > 0 ? opened->in->best() : opened->in->tensors();
+  for (uint32_t i = 0; i < size(tensors); ++i) {
+    const checkpoint::Tensor& tensor = *tensors->Get(i);
+    if (tensor.kind() != uint8_t(program::VariableKind::slot)) weights.tensors.push_back({text(tensor.name()), type_of(tensor), opened->data + tensor.offset(), ""});
+  }
+  return weights;
+}
+
+Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpose purpose) {
+  auto file = Bytes::map(path);
+  if (!file) return file.error();
+  auto opened = open_checkpoint(path, *file);
+  if (!opened) return std::move(opened.error());
+  const checkpoint::Checkpoint& in = *opened->in;
+  const uint8_t* data = opened->data;
 
   bool use_best = purpose == Purpose::inference && size(in.best()) > 0;
   std::vector<Copy> copies, best;
-  GRADC_TRY(match(model, use_best ? in.best() : in.tensors(), data, header.data_size, purpose == Purpose::resume, path, copies));
-  if (purpose == Purpose::resume && size(in.best()) > 0) GRADC_TRY(match(model, in.best(), data, header.data_size, false, path, best));
+  GRADC_TRY(match(model, use_best ? in.best() : in.tensors(), data, opened->data_size, purpose == Purpose::resume, path, copies));
+  if (purpose == Purpose::resume && size(in.best()) > 0) GRADC_TRY(match(model, in.best(), data, opened->data_size, false, path, best));
 
   TrainState state;
   model.scalars.seed = in.seed();

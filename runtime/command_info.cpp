@@ -7,8 +7,8 @@
 #include "runtime/json.h"
 #include "runtime/machine.h"
 #include "runtime/predict.h"
-#include "runtime/safetensors.h"
 #include "runtime/statistics.h"
+#include "runtime/weights.h"
 
 namespace gradc::runtime {
 

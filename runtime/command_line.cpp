@@ -49,7 +49,7 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
     app.add_option("--lr", o.lr, "Learning rate (of a schedule: its peak)");
     app.add_option("--checkpoint-every", o.checkpoint_every, "Save after every so many steps, too")->check(CLI::PositiveNumber);
     auto* resume = app.add_option("--resume", o.resume, "Go on from this checkpoint");
-    app.add_option("--init", o.init, "Start from the weights in this safetensors file")->excludes(resume);
+    app.add_option("--init", o.init, "Start from the weights in this file, safetensors or a checkpoint")->excludes(resume);
     app.add_flag("--no-shuffle", o.no_shuffle, "Keep the order of the data");
     app.add_flag("--no-save", o.no_save, "Save no checkpoint");
     app.add_option("--log", o.log, "Write a JSON line for every step and epoch to this file");

@@ -10,7 +10,7 @@
 #include "runtime/gradc.h"
 #include "runtime/machine.h"
 #include "runtime/predict.h"
-#include "runtime/safetensors.h"
+#include "runtime/weights.h"
 #include "runtime/update.h"
 
 using namespace gradc::runtime;

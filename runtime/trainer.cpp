@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "runtime/file.h"
-#include "runtime/safetensors.h"
+#include "runtime/weights.h"
 
 namespace gradc::runtime {
 
@@ -73,6 +73,8 @@ Result<TrainResult> Trainer::run() {
   if (!options_.shuffle) state_.shuffle = false;
   if (options_.epochs) state_.epochs = *options_.epochs, state_.step_limit = 0;
   if (options_.steps) state_.step_limit = *options_.steps, state_.epochs = 0;
+  // Hours of training end badly if the next block then finds no file.
+  for (size_t stage = size_t(state_.stage) + resumed; stage < blocks; ++stage) GRADC_TRY(load(stage, false));
   saved_at_ = now();
   for (size_t stage = size_t(state_.stage); stage < blocks; ++stage) {
     if (stage > size_t(state_.stage)) {   // a new block: its own counters, the options' lengths
@@ -90,7 +92,24 @@ Result<TrainResult> Trainer::run() {
   return result_;
 }
 
+// What the block's `load` statements say. write false: only whether it could be done.
+Status Trainer::load(size_t stage, bool write) {
+  const program::Train& train = *model_.program()->trains()->Get(uint32_t(stage));
+  for (uint32_t i = 0; i < size(train.loads()); ++i) {
+    const program::Load& load = *train.loads()->Get(i);
+    auto left = load_mapped(text(load.file()), model_, {text(load.into()), text(load.from()), true}, write);
+    if (!left) {
+      left.error().message += fmt::format(" ({}: load)", text(load.line()));
+      return std::move(left.error());
+    }
+    if (write && !left->empty())
+      for (Observer* observer : observers_) observer->note(fmt::format("'{}': {}", text(load.file()), *left));
+  }
+  return {};
+}
+
 Status Trainer::run_block(size_t stage, bool resumed) {
+  if (!resumed) GRADC_TRY(load(stage, true));   // before optimizers take first values from parameters
   auto run = prepare(stage, resumed);
   if (!run) return std::move(run.error());
   run_ = std::move(*run);

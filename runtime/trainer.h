@@ -88,6 +88,7 @@ class Trainer {
   Result<TrainRun> prepare(size_t stage, bool resumed);
   template <class Knows>
   size_t known_in(Knows knows, size_t stage) const;
+  Status load(size_t stage, bool write);
   Status run_block(size_t stage, bool resumed);
   Status run_cycle(Reader& reader, int64_t cycles_per_epoch);
   Status finish_epoch(const Samples* validation, bool whole);

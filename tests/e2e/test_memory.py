@@ -66,9 +66,9 @@ class MemoryLimit(EndToEnd):
                 limit = full["peak_bytes"] - full["arena_bytes"] // (8 if "sam" in str(options) else 4)   # of the second pass of sam one piece is made
                 program = self.build(text, "--memory-limit", limit, name=f"less{number}")
                 self.assertLessEqual(self.info(program)["peak_bytes"], limit)
-                if "layer_norm" in str(options):   # fusion cuts its kernels otherwise, so some products are rounded apart from their sums
+                if "norm |>" in str(options):   # fusion cuts their kernels otherwise, so some products are rounded apart from their sums
                     for x, y in zip(self.losses(program), self.losses(plain)):
-                        self.assertLess(abs(x - y), 1e-5 * (1 + abs(y)))
+                        self.assertLess(abs(x - y), (1e-5 if "layer_norm" in str(options) else 1e-3) * (1 + abs(y)))
                 else:
                     self.assertEqual(self.losses(program), self.losses(plain))
 

@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 
-#include "runtime/safetensors.h"
+#include "runtime/weights.h"
 #include "runtime/trainer.h"
 #include "toy.h"
 
