@@ -71,6 +71,18 @@ class Models(EndToEnd):
             losses = [line["loss"] for line in log_lines(log) if "loss" in line]
             self.assertLess(sum(losses[50:60]) / 10, 0.8 * sum(losses[:3]) / 3, name)
 
+    def test_resnet20_reads_cifar(self):
+        folder = self.folder / "cifar"
+        folder.mkdir()
+        for number, name in enumerate([*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]):   # a class is a brightness
+            (folder / name).write_bytes(b"".join(bytes([i % 10]) + bytes((25 * (i % 10) + (i * number + j) % 7) % 256 for j in range(3072)) for i in range(32)))
+        program = self.build("resnet20_cifar", "--set", "samples=16", "--set", "width=8")
+        log = self.folder / "cifar.jsonl"
+        self.command(program, "train", "--data", folder, "--epochs", 4, "--set", "warmup=1", "--log", log, "--no-save", "--quiet")
+        losses = [line["loss"] for line in log_lines(log) if "step" in line and "loss" in line and "validation" not in line]
+        self.assertEqual(len(losses), 40)
+        self.assertLess(sum(losses[-10:]), 0.8 * sum(losses[:3]) / 3 * 10)
+
     def test_the_readme_example(self):
         readme = (ROOT / "README.md").read_text()
         start = readme.index("    data points(")
