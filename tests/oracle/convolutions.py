@@ -230,8 +230,8 @@ def run(command, folder):
         sys.exit(f"{' '.join(str(part) for part in command)}: exit code {result.returncode}\n{result.stdout}")
 
 
-def compare(group, number, folder, gradc):
-    """[(case, worst relative error, of what)] for the cases of one program."""
+def compare(group, number, folder, gradc, *options):
+    """[(case, relative errors by what they are of)] for the cases of one program, built with these options."""
     generator = torch.Generator().manual_seed(number)
     source, start, expected = HEAD, {}, []
     for i, case in enumerate(group):
@@ -257,7 +257,7 @@ def compare(group, number, folder, gradc):
     program = f"cases{number}"
     (folder / f"{program}.grad").write_text(source)
     write_safetensors(folder / f"{program}.start", start)
-    run([gradc, "build", f"{program}.grad", "-o", program], folder)
+    run([gradc, "build", f"{program}.grad", "-o", program, *options], folder)
     run([folder / program, "train", "--init", f"{program}.start", "--checkpoint", f"{program}.ckpt", "--quiet", "--threads", "1"], folder)
     run([folder / program, "weights", "--checkpoint", f"{program}.ckpt", "--out", f"{program}.out"], folder)
     actual = read_safetensors(folder / f"{program}.out")
@@ -268,8 +268,7 @@ def compare(group, number, folder, gradc):
             got = actual[f"c{i}.{key}"]
             assert list(got.shape) == list(value.shape), f"{case.call}: {key} is {list(got.shape)}, in PyTorch {list(value.shape)}"
             errors[key] = ((got.double() - value).abs().max() / max(value.abs().max(), 1e-30)).item()
-        worst = max(errors, key=lambda key: errors[key] if errors[key] == errors[key] else math.inf)
-        results.append((case, errors[worst], worst))
+        results.append((case, errors))
     return results
 
 
@@ -290,7 +289,9 @@ def main():
             results = [row for rows in pool_of_two.map(lambda item: compare(item[1], item[0], folder, gradc), enumerate(groups)) for row in rows]
     failed = 0
     kinds = {}
-    for case, error, where in results:
+    for case, errors in results:
+        where = max(errors, key=lambda key: errors[key] if errors[key] == errors[key] else math.inf)
+        error = errors[where]
         count, worst = kinds.get(case.kind, (0, 0.0))
         kinds[case.kind] = (count + 1, max(worst, error))
         if not error <= TOLERANCE:
