@@ -10,7 +10,8 @@
 
 namespace gradc::runtime {
 
-// From so many bytes a chunk on a thread is worth waking. PLACEHOLDER
+// Chunks below that are copied in the step itself without augmentation: a batch of 32 pictures of 28 x 28 is 25 kB, a few us of copying, no more than waking a thread
+// takes. The limit is an estimate, not a measurement.
 constexpr size_t least_bytes = 256 << 10;
 
 Result<std::unique_ptr<Reader>> Reader::create(Model& model, const Samples& samples, const std::vector<Entry*>& takers, const Entry* augment, const ReadPlan& plan) {
