@@ -10,7 +10,7 @@
 //   few filters            k         c          u, v           n, i          lanes along j
 //
 // Padding: lines above and below the image are left out (they would add zeros); the ends of a line are no matter of the inner loops, which
-// read a copy of the line with zeros around it. A line is copied once for all filters and rows that read it, a hundredth of the work.
+// read a copy of the line with zeros around it. A line is copied once for all filters and rows that read it.
 #include <algorithm>
 #include <optional>
 

@@ -44,7 +44,7 @@ std::unique_ptr<program::CallT> Planner::emit_call(int c) {
   out->outputs = static_cast<uint32_t>(out->output_types.size());
   if (std::any_of(out->args.begin(), out->args.end(), [](const program::Place& place) { return place.space() == program::Space::local; })) {
     for (const std::vector<Value>* list : {&call.arguments, &call.results})
-      for (Value v : *list) out->unit_bytes.push_back(local.count(v) ? local.at(v).unit_bytes : 0);
+      for (Value v : *list) out->unit_bytes.push_back(local.count(v) ? local.at(v) : 0);
     out->unit_bytes.resize(out->args.size());
   }
   out->units = call.kernel.units;

@@ -54,7 +54,7 @@ void Planner::block_strand(const Strand& s, const std::vector<std::vector<int>>&
   ArenaPlan places = plan_arena(lives);
   for (size_t i = 0; i < values.size(); ++i) {
     put(values[i], program::Space::local, places.offsets[i]);
-    local[values[i]] = {places.offsets[i], lives[i].bytes / static_cast<uint64_t>(block)};
+    local[values[i]] = lives[i].bytes / static_cast<uint64_t>(block);
   }
   local_bytes = std::max(local_bytes, places.bytes);
 }

@@ -68,10 +68,7 @@ struct Planner {
 
   // ---- strands in blocks: what their calls hand to each other stays in cache, and where nobody else reads it, it is local to the thread
 
-  struct Local {
-    uint64_t offset, unit_bytes;
-  };
-  std::map<Value, Local> local;
+  std::map<Value, uint64_t> local;   // bytes from unit to unit
   uint64_t local_bytes = 0;
   void choose_blocks();
   void block_strand(const Strand& s, const std::vector<std::vector<int>>& readers);

@@ -9,7 +9,8 @@
 //   M[t, p, k] = contract "tpc,pck->tpk"                      y = fold(transform(M), m, stride m): tiles next to each other
 //
 // The gradient by x is a convolution of the cotangent with the reversed kernel (fold-of-contract made it one), so the same. The gradient by the kernel
-// is the adjoint of Y by W:  dW = Gt [ sum over tiles of (Bt D B) o (A dY At) ] G, which shares V with the forward pass.
+// is the adjoint of Y by W:  dW = Gt [ sum over tiles of (Bt D B) o (A dY At) ] G. It shares V with the forward pass, or,
+// where its sums are small enough to stay in cache, computes V again beside them (parts_of_sum).
 //
 // Each transform is a product of sparse factors, so that what several outputs need is added once; a contract with a small literal is computed as
 // a map (ir/kernel.h), without its zeros.
