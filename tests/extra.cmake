@@ -17,7 +17,7 @@ endif()
 add_executable(probe EXCLUDE_FROM_ALL bench/probe.cpp)
 file(GLOB sources CONFIGURE_DEPENDS bench/kernels/*.cpp)
 add_executable(contract_bench EXCLUDE_FROM_ALL ${sources})
-target_link_libraries(contract_bench PRIVATE gradc_passes Eigen3::Eigen)
+target_link_libraries(contract_bench PRIVATE gradc_passes gradc_runtime Eigen3::Eigen)
 function(bench_library name header library)   # and what it links with
   find_path(BENCH_${name}_HEADERS ${header})
   find_library(BENCH_${name}_LIBRARY ${library})

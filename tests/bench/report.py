@@ -67,8 +67,9 @@ def sections(results: dict) -> list[tuple[str, Table, str]]:
             found.append((f"Training steps, {precision}: milliseconds", [step_header(keys), *(step_line(row, keys) for row in rows)], "\n".join(notes)))
     if results.get("inference"):
         found.append(("Prediction at batch 1: microseconds", inference.table(results["inference"]), ""))
-    if results.get("kernels"):
-        found.append(("Kernels alone, 1 thread: GFLOP/s", kernels.table(results["kernels"]), kernels.summary(results["kernels"])))
+    for title, convolutional in (("Kernels alone, 1 thread: GFLOP/s", False), ("Convolutions alone, batch 32, 1 thread: GFLOP/s as sums have them", True)):
+        if rows := [row for row in results.get("kernels", []) if kernels.convolutional(row) == convolutional]:
+            found.append((title, kernels.table(rows), kernels.summary(rows)))
     if results.get("start"):
         found += [(title, table, "") for title, table in start.tables(results["start"])]
     if results.get("processor") and results.get("steps"):

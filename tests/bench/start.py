@@ -5,10 +5,11 @@ import time
 
 import report
 from machine import cores
+from networks import perceptron
 from sides import BUILD, PEER_PYTHON, ROOT, WORK, Ours, Peer, build, run_measured, shell
 from workloads import Workload
 
-DEEP = Workload((784, *[256] * 50, 10), 128)
+DEEP = Workload(perceptron(784, *[256] * 50, 10), 128)
 REPEATS = 5
 # For each peer what keeps it from using what it has compiled before.
 FRESH = {"eager": {}, "compile": {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}, "jax": {}}

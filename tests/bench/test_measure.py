@@ -86,14 +86,30 @@ class Figures(unittest.TestCase):
 
     def test_kernel_summary(self):
         def row(mflop, share, other):
-            return {"mflop": mflop, "figures": [{"name": "gradc", "share": share}, {"name": "fused", "share": 1}, {"name": "x", "share": 0.1}, {"name": "y", "share": other}]}
+            return {"mflop": mflop, "chosen": "gradc", "figures": [{"name": "gradc", "share": share}, {"name": "fused", "share": 1}, {"name": "x", "share": 0.1}, {"name": "y", "share": other}]}
 
         text = kernels.summary([row(1, 0.5, 0.6), row(8, 0.95, 0.9), row(8, 0.89, 0.9)])
         self.assertIn("All shapes: ahead of the best library on 1 of 3, level (within 2%) on 1, behind on 1.", text)
         self.assertIn("on 1 of 2.", text)
 
+    def test_summary_of_convolutions_counts_by_channels_and_form(self):
+        def row(channels, direct, winograd, other, size=3):
+            found = {"direct": direct, "F(4x4)": winograd, "oneDNN direct": other}
+            return {"which": "forward", "side": 28, "channels": channels, "filters": 64, "size": size, "stride": 1, "chosen": "F(4x4)" if winograd else "direct",
+                    "figures": [{"name": name, "share": share, "gflops": 100 * share} for name, share in found.items() if share]}
+
+        rows = [row(32, 0.9, 2.0, 1.0), row(64, 0.7, 1.2, 1.0), row(16, 0.61, 0, 0.9), row(1, 0.1, 0, 0.2, 5)]
+        text = kernels.summary(rows)
+        self.assertIn("ahead of the best library on 2 of 4, level (within 2%) on 0, behind on 2: 28x28, 1 to 64, 5x5 forward (0.50); 28x28, 16 to 64, 3x3 forward (0.68).", text)
+        self.assertIn("As sums, 32 channels and over: 80% of the peak beside them or more on 1 of 2, not on 28x28, 64 to 64, 3x3 forward (70%).", text)
+        self.assertIn("As sums, 16 channels: 60% of the peak beside them or more on 1 of 1.", text)
+        self.assertIn("140% of the peak beside them or more on 1 of 2, not on 28x28, 64 to 64, 3x3 forward (120%).", text)
+        self.assertEqual(kernels.table(rows)[1:][2], ["28x28, 16 to 64, 3x3", "forward", "*61.0", "-", "90.0", "61%", "61%", "0.68"])
+
     def test_shapes_know_whether_an_input_gradient_occurs(self):
-        self.assertEqual(kernels.shapes([Workload(LARGE, 8)]), [(8, 784, 1024, False), (8, 1024, 10, True), (8, 1024, 1024, True)])
+        self.assertEqual(kernels.products([Workload(LARGE, 8)]), {(8, 1024, 10): True, (8, 784, 1024): False, (8, 1024, 1024): True})
+        self.assertEqual(kernels.convolutions([Workload(LENET, 8)]), {(32, 28, 1, 6, 5, 1, 2): False, (32, 14, 6, 16, 5, 1, 0): True})
+        self.assertEqual(kernels.convolutions([Workload(LARGE, 8)]), kernels.products([Workload(LENET, 8)]))
 
     def test_markdown(self):
         self.assertEqual(report.markdown([["a", "b"], ["1", "2"]]), "| a | b |\n| --- | ---: |\n| 1 | 2 |")

@@ -1,9 +1,9 @@
-// The libraries that compute matrix products, each at its best: what can be packed before, is packed before. All are optional but Eigen.
+// The libraries that compute matrix products and convolutions, each at its best: what can be packed before, is packed before. All are optional but Eigen.
 #include <Eigen/Core>
 #include <algorithm>
 #include <chrono>
 
-#include "product.h"
+#include "problem.h"
 
 #ifdef BENCH_OPENBLAS
 #include <cblas.h>
@@ -125,22 +125,33 @@ Prepared libxsmm(const Product& p, const Operands& o) {
 }  // namespace
 
 #ifdef BENCH_ONEDNN
-Contender onednn();   // onednn.cpp
+// onednn.cpp
+Contender<Product> onednn_product();
+std::vector<Contender<Convolution>> onednn_convolutions();
 #endif
 
-std::vector<Contender> libraries() {
-  std::vector<Contender> all;
+std::vector<Contender<Product>> product_libraries() {
+  std::vector<Contender<Product>> all;
 #ifdef BENCH_ONEDNN
-  all.push_back(onednn());
+  all.push_back(onednn_product());
 #endif
 #ifdef BENCH_OPENBLAS
-  all.push_back({std::string(openblas_get_config()), openblas});
+  const std::string config = openblas_get_config();   // its name, its version, how it was built
+  all.push_back({config.substr(0, config.find(' ', config.find(' ') + 1)), openblas});
 #endif
 #ifdef BENCH_LIBXSMM
   all.push_back({"libxsmm " LIBXSMM_VERSION, libxsmm});
 #endif
   all.push_back({"Eigen " + std::to_string(EIGEN_WORLD_VERSION) + "." + std::to_string(EIGEN_MAJOR_VERSION) + "." + std::to_string(EIGEN_MINOR_VERSION), eigen});
   return all;
+}
+
+std::vector<Contender<Convolution>> convolution_libraries() {
+#ifdef BENCH_ONEDNN
+  return onednn_convolutions();
+#else
+  return {};
+#endif
 }
 
 }  // namespace bench
