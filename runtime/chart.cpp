@@ -19,13 +19,14 @@ struct Scale {
   double low = 0, high = 1, from = 0, to = 1;
   bool logarithmic = false;
   double share(double v) const { return logarithmic ? std::log(v / low) / std::log(high / low) : (v - low) / (high - low); }
-  double operator()(double v) const { return from + share(v) * (to - from); }
+  double operator()(double v) const { return logarithmic && v <= 0 ? far : std::clamp(from + share(v) * (to - from), -far, far); }
+  static constexpr double far = 1e4;   // below the picture
 };
 
 std::string path(const std::vector<Point>& points, const Scale& x, const Scale& y) {
   std::string out;
   for (const Point& p : points)
-    if (!y.logarithmic || p.y > 0) fmt::format_to(std::back_inserter(out), "{}{:.1f} {:.1f}", out.empty() ? "M" : "L", x(p.x), std::clamp(y(p.y), -1e4, 1e4));
+    fmt::format_to(std::back_inserter(out), "{}{:.1f} {:.1f}", out.empty() ? "M" : "L", x(p.x), y(p.y));
   return out;
 }
 
@@ -67,10 +68,45 @@ std::vector<double> spread(std::vector<double> wanted, double low, double high) 
   return wanted;
 }
 
+// The last `most` characters, and a sign that there are more.
+std::string end_of(const std::string& text, size_t most) {
+  if (text.size() <= most) return text;
+  size_t first = text.size() - (most - 1);
+  while (first < text.size() && (uint8_t(text[first]) & 0xc0) == 0x80) ++first;
+  return "…" + text.substr(first);
+}
+
+// Texts stand to the right or the left, where they meet nothing of other marks; what has no place says it when pointed at.
+std::string triangles(const std::vector<Mark>& marks, const Scale& x, const Scale& y) {
+  std::string out;
+  auto add = [&]<class... A>(fmt::format_string<A...> text, A&&... arguments) { fmt::format_to(std::back_inserter(out), text, std::forward<A>(arguments)...); };
+  struct Box {
+    double left, right, middle;
+    bool meets(const Box& b) const { return left < b.right && b.left < right && std::abs(b.middle - middle) < line_height; }
+  };
+  std::vector<Box> taken;
+  for (const Mark& mark : marks) {
+    const double px = x(mark.at.x), py = std::isfinite(mark.at.y) ? std::clamp(y(mark.at.y), y.to + 6, y.from - 6) : y.to + 6, side = mark.up ? 6 : -6;
+    add("<path class=\"k\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}H{:.1f}Z\"><title>{}</title></path>\n", px, py - side, px - 6, py + side * 0.8, px + 6, xml(mark.detail));
+    taken.push_back({px - 6, px + 6, py});
+  }
+  for (size_t i = 0; i < marks.size(); ++i) {
+    const double middle = (taken[i].left + taken[i].right) / 2, wide = 6 * double(marks[i].text.size()), py = taken[i].middle;
+    for (double from : {middle + 10, middle - 10 - wide}) {
+      Box box{from - 2, from + wide + 2, py};
+      if (box.left < x.from || box.right > x.to || std::any_of(taken.begin(), taken.end(), [&](const Box& b) { return box.meets(b); })) continue;
+      taken.push_back(box);
+      add("<text class=\"h w\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", from, py + 4, xml(marks[i].text));
+      break;
+    }
+  }
+  return out;
+}
+
 std::string draw(const Panel& panel, size_t index, double x0, double y0, double first, double last) {
   std::string out;
   auto add = [&]<class... A>(fmt::format_string<A...> text, A&&... arguments) { fmt::format_to(std::back_inserter(out), text, std::forward<A>(arguments)...); };
-  Scale x{0, 1, x0 + left, x0 + column_width - right}, y{0, 1, y0 + panel_height - bottom, y0 + top, panel.logarithmic};
+  Scale x{0, 1, x0 + left, x0 + column_width - right}, y{0, 1, y0 + panel_height - bottom, y0 + top + (panel.note.empty() ? 0 : line_height), panel.logarithmic};
   std::vector<double> seen;
   for (const Curve& curve : panel.curves) extend(seen, curve, panel.logarithmic);
   x.low = first, x.high = last;
@@ -79,7 +115,7 @@ std::string draw(const Panel& panel, size_t index, double x0, double y0, double 
     y.logarithmic = false;
   } else if (y.logarithmic) {
     double factor = std::max(std::pow(*most / *least, 0.05), 1.05);
-    y.low = *least / factor, y.high = *most * factor;
+    y.low = std::max(*least / factor, panel.least), y.high = *most * factor;
   } else {
     double margin = *most > *least ? 0.06 * (*most - *least) : std::max(std::abs(*most) * 0.1, 1e-12);
     y.low = *least >= 0 && *least < margin * 3 ? 0 : *least - margin;   // near zero, zero
@@ -87,6 +123,7 @@ std::string draw(const Panel& panel, size_t index, double x0, double y0, double 
   }
 
   add("<text class=\"t\" x=\"{:.0f}\" y=\"{:.0f}\" font-size=\"14\" font-weight=\"600\">{}</text>\n", x0 + left, y0 + 24, xml(panel.title));
+  if (!panel.note.empty()) add("<text class=\"w\" x=\"{:.0f}\" y=\"{:.0f}\">{}</text>\n", x0 + left, y0 + 41, xml(panel.note));
   for (double tick : y.logarithmic ? logarithmic_ticks(y.low, y.high) : round_ticks(y.low, y.high, 6))
     add("<path class=\"g\" d=\"M{:.1f} {:.1f}H{:.1f}\"/><text class=\"m\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
         x.from, y(tick), x.to, x.from - 8, y(tick) + 4, tick_text(tick));
@@ -99,7 +136,7 @@ std::string draw(const Panel& panel, size_t index, double x0, double y0, double 
   add("<clipPath id=\"c{}\"><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/></clipPath>\n"
       "<g clip-path=\"url(#c{})\" fill=\"none\" stroke-linejoin=\"round\" stroke-linecap=\"round\">\n",
       index, x.from, y.to - 3, x.to - x.from + 3, y.from - y.to + 6, index);
-  for (double mark : panel.marks) add("<path class=\"a\" stroke-dasharray=\"2 4\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>\n", x(mark), y.from, y.to);
+  for (double line : panel.lines) add("<path class=\"a\" stroke-dasharray=\"2 4\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>\n", x(line), y.from, y.to);
   struct End {
     double at;
     std::string text, colour;
@@ -114,11 +151,10 @@ std::string draw(const Panel& panel, size_t index, double x0, double y0, double 
     std::vector<Point> line = thinned(curve.noisy ? smoothed(curve.points) : curve.points, columns / (curve.noisy ? 2 : 1));
     add("<path {} stroke-width=\"2\"{} d=\"{}\"/>\n", paint(curve.colour, "stroke"), curve.dashed ? " stroke-dasharray=\"5 4\"" : "", path(line, x, y));
     for (size_t i = 0; i + 1 < line.size() && line.size() <= 40; ++i)
-      if (!y.logarithmic || line[i].y > 0) add("<circle {} cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\"/>\n", paint(curve.colour, "fill"), x(line[i].x), y(line[i].y));
-    if (y.logarithmic && line.back().y <= 0) continue;
+      add("<circle {} cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\"/>\n", paint(curve.colour, "fill"), x(line[i].x), y(line[i].y));
     ends.push_back({std::clamp(y(line.back().y), y.to, y.from), fmt::format("{} {:.4g}", curve.label, line.back().y), curve.colour, line.back()});
   }
-  out += "</g>\n";
+  out += "</g>\n" + triangles(panel.marks, x, y);
   std::sort(ends.begin(), ends.end(), [](const End& a, const End& b) { return a.at < b.at; });
   const size_t room = size_t((y.from - y.to) / line_height) + 1, every = (ends.size() + room - 1) / std::max<size_t>(room, 1);
   std::vector<End> named;
@@ -129,7 +165,7 @@ std::string draw(const Panel& panel, size_t index, double x0, double y0, double 
   for (size_t i = 0; i < named.size(); ++i) {
     const std::string& text = named[i].text;   // the end of a long path says more than its beginning
     add("<text {} x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", paint(named[i].colour, "fill"), x.to + 10,
-         places[i] + 4, xml(text.size() > 22 ? "…" + text.substr(text.size() - 21) : text));
+         places[i] + 4, xml(end_of(text, 22)));
   }
   return out;
 }
@@ -163,13 +199,14 @@ std::string svg_begin(double width, double height, std::string_view title) {
                                 "font-family=\"system-ui, 'Segoe UI', Helvetica, Arial, sans-serif\" font-size=\"11\">\n",
                                 width, height);
   out += fmt::format("<title>{}</title>\n<style>\n", xml(title));
-  auto rules = [&](const char* const* series, const char* back, const char* text, const char* muted, const char* grid, const char* axis) {
+  auto rules = [&](const char* const* series, const char* back, const char* text, const char* muted, const char* grid, const char* axis, const char* warning) {
     out += fmt::format(".b {{ fill: {} }} .t {{ fill: {} }} .m {{ fill: {} }} .g {{ stroke: {}; fill: none }} .a {{ stroke: {}; fill: none }}\n", back, text, muted, grid, axis);
+    out += fmt::format(".w {{ fill: {1} }} .k {{ fill: {1}; stroke: {0}; stroke-width: 1.5px }} .h {{ paint-order: stroke; stroke: {0}; stroke-width: 3px }}\n", back, warning);
     for (size_t i = 0; i < std::size(light); ++i) out += fmt::format(".s{0}s {{ stroke: {1}; fill: none }} .s{0}f {{ fill: {1} }}{2}", i, series[i], i % 4 == 3 ? "\n" : " ");
   };
-  rules(light, "#ffffff", "#1e293b", "#64748b", "#e9edf2", "#b6c0cc");
+  rules(light, "#ffffff", "#1e293b", "#64748b", "#e9edf2", "#b6c0cc", "#b91c1c");
   out += "@media (prefers-color-scheme: dark) {\n";
-  rules(dark, "#11161d", "#e6edf3", "#93a1b3", "#222b36", "#4a5768");
+  rules(dark, "#11161d", "#e6edf3", "#93a1b3", "#222b36", "#4a5768", "#fca5a5");
   return out + fmt::format("}}\n</style>\n<rect class=\"b\" width=\"{:.0f}\" height=\"{:.0f}\"/>\n", width, height);
 }
 

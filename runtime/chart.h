@@ -16,11 +16,22 @@ struct Curve {
   bool dashed = false;
 };
 
+/// A place that the reader shall see: a triangle that points up or down.
+struct Mark {
+  Point at;                    // not finite: at the upper end
+  std::string text;            // beside it, where there is room, and when pointed at
+  std::string detail;          // when pointed at
+  bool up = true;
+};
+
 struct Panel {
   std::string title;
-  bool logarithmic = false;    // where all that is shown is positive
+  bool logarithmic = false;    // what is 0 then lies below the picture
   std::vector<Curve> curves;
-  std::vector<double> marks;   // vertical lines
+  std::vector<double> lines;   // vertical ones
+  std::vector<Mark> marks = {};
+  std::string note = {};       // below the title
+  double least = 0;            // where a logarithmic axis begins at the lowest
 };
 
 /// Names with a colour each, for the line above the panels; without a colour: a heading.
@@ -38,7 +49,8 @@ std::string ordered_colour(double share);
 
 // ---- pieces of any picture
 
-/// Opens a picture: size, style, background. Classes: t (text), m (muted text), g (grid lines), a (axes), s0 ... s7.
+/// Opens a picture: size, style, background. Classes: t (text), m (muted text), w (warnings), g (grid lines), a (axes), k (marks), h (on top of curves),
+/// s0 ... s7.
 std::string svg_begin(double width, double height, std::string_view title);
 std::string xml(std::string_view text);
 

@@ -40,6 +40,17 @@ static bool wide(const Panel& panel, double factor) {
   return low > 0 && high > factor * low;
 }
 
+// Rates of runs that differ by an order of magnitude: one axis shows all of them only if it is logarithmic. Schedules that end at 0 leave it below.
+static void widen_rates(Panel& rate) {
+  double least = INFINITY, most = 0;   // of the peaks
+  for (const Curve& curve : rate.curves) {
+    double peak = 0;
+    for (const Point& p : curve.points) peak = std::max(peak, p.y);
+    least = std::min(least, peak), most = std::max(most, peak);
+  }
+  if (least > 0 && most > 10 * least) rate.logarithmic = true, rate.least = least / 50;
+}
+
 static bool varies(const Panel& panel) {
   for (const Curve& curve : panel.curves)
     for (const Point& p : curve.points)
@@ -50,6 +61,21 @@ static bool varies(const Panel& panel) {
 static std::string in_words(std::string name) {
   std::replace(name.begin(), name.end(), '_', ' ');
   return name;
+}
+
+// "▼ vanishing gradient: 3 layers, from step 20 on", by kind.
+static std::string in_short(const std::vector<LoggedWarning>& warnings) {
+  std::vector<std::string> kinds, parts;
+  for (const LoggedWarning& w : warnings)
+    if (std::find(kinds.begin(), kinds.end(), w.kind) == kinds.end()) kinds.push_back(w.kind);
+  for (const std::string& kind : kinds) {
+    size_t count = 0;
+    double first = INFINITY;
+    for (const LoggedWarning& w : warnings)
+      if (w.kind == kind) ++count, first = std::min(first, w.step);
+    parts.push_back(fmt::format("{} {}: {}", kind.starts_with("vanishing") ? "▼" : "▲", kind, count == 1 ? fmt::format("one layer, step {:.0f}", first) : fmt::format("{} layers, from step {:.0f} on", count, first)));
+  }
+  return fmt::format("{}", fmt::join(parts, "   "));
 }
 
 std::string plot_text(const std::vector<RunLog>& runs) {
@@ -66,7 +92,10 @@ std::string plot_text(const std::vector<RunLog>& runs) {
       if (series.name.starts_with("val_") && series.name != "val_loss" && std::find(figures.begin(), figures.end(), series.name) == figures.end()) figures.push_back(series.name);
   for (const std::string& figure : figures)
     if (Panel panel = panel_of(runs, in_words(figure.substr(4)) + ", validation", "", figure); !panel.curves.empty()) panels.push_back(std::move(panel));
-  if (Panel rate = panel_of(runs, "learning rate", "lr", ""); varies(rate)) panels.push_back(std::move(rate));
+  if (Panel rate = panel_of(runs, "learning rate", "lr", ""); varies(rate)) {
+    widen_rates(rate);
+    panels.push_back(std::move(rate));
+  }
   for (const RunLog& run : runs) {
     if (run.norms.empty()) continue;
     Panel panel{runs.size() > 1 ? "norms of gradients, " + run.name : "norms of gradients", true, {}, run.blocks};
@@ -76,6 +105,11 @@ std::string plot_text(const std::vector<RunLog>& runs) {
       if (!series.name.starts_with(common)) common.clear();
     for (size_t i = 0; i < run.norms.size(); ++i)
       panel.curves.push_back({run.norms[i].name.substr(common.size()), ordered_colour(run.norms.size() > 1 ? double(i) / double(run.norms.size() - 1) : 0), run.norms[i].points});
+    for (const LoggedWarning& w : run.warnings) {
+      std::string layer = w.layer.starts_with(common) ? w.layer.substr(common.size()) : w.layer;
+      panel.marks.push_back({{w.step, w.norm}, layer, fmt::format("step {:.0f}: {}, {} {:.3g}", w.step, w.kind, w.layer, w.norm), !w.kind.starts_with("vanishing")});
+    }
+    panel.note = in_short(run.warnings);
     panels.push_back(std::move(panel));
   }
   std::vector<LegendEntry> legend;

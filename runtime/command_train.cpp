@@ -148,7 +148,7 @@ Status command_eval(Model& model, const CommandOptions& options) {
   Figures figures = evaluator->run(model, rows, samples->count, &tables);
   std::optional<Confusion> confusion;
   if (options.confusion) {
-    auto found = find_confusion(tables);
+    auto found = find_confusion(tables, samples->classes);
     if (!found) return std::move(found.error());
     confusion = std::move(*found);
     GRADC_TRY(write_confusion(*confusion, options.out, fmt::format("{}, {}", model.name(), samples->name)));
@@ -158,6 +158,11 @@ Status command_eval(Model& model, const CommandOptions& options) {
     out.add("data", std::string_view(samples->name)).add("samples", samples->count);
     for (auto& [name, value] : figures) out.add(name, value);
     for (const Table& table : tables) out.raw(table.name, table_json(table));
+    if (confusion) {
+      std::vector<std::string> names;
+      for (const std::string& name : confusion->classes) names.push_back(json_string(name));
+      out.raw("classes", json_array(names));
+    }
     if (options.profile) out.raw("profile", profile_json(model));
     fmt::print("{}\n", out.text());
     return {};

@@ -42,13 +42,18 @@ Result<RunLog> read_run_log(const std::string& path) {
       return Error{GRADC_CORRUPT, fmt::format("'{}', line {}: this is no JSON object, as 'train --log' writes one a line", path, number)};
     }
     const JsonValue* step = line.member("step");
-    if (!step || step->kind != JsonValue::Kind::number || line.member("warning")) continue;
+    if (!step || step->kind != JsonValue::Kind::number) continue;
     if (const JsonValue* name = line.member("block"); name && name->string != block) {
       if (last > 0) log.blocks.push_back(before += last);
       block = name->string;
     }
     last = step->number;
     const double x = before + last;
+    if (const JsonValue* kind = line.member("warning")) {
+      const JsonValue *layer = line.member("layer"), *norm = line.member("norm");
+      log.warnings.push_back({kind->string, layer ? layer->string : "", x, norm && norm->kind == JsonValue::Kind::number ? norm->number : NAN});
+      continue;
+    }
     const bool epoch = line.member("epoch_loss");
     for (size_t i = 0; i < line.items.size(); ++i)
       if (line.items[i].kind == JsonValue::Kind::number && line.names[i] != "step" && line.names[i] != "epoch") add(epoch ? log.epochs : log.steps, line.names[i], x, line.items[i].number);

@@ -17,11 +17,18 @@ struct Series {
   std::vector<Point> points;    // of what is finite
 };
 
+/// What was said of a layer's gradient. norm: not finite where that is what was said.
+struct LoggedWarning {
+  std::string kind, layer;      // "vanishing gradient", "net.dense1"
+  double step, norm;
+};
+
 struct RunLog {
   std::string name;             // of the file, without folder and ending
   std::vector<Series> steps;    // figures of each step
   std::vector<Series> epochs;   // figures at the ends of epochs
   std::vector<Series> norms;    // by layer, in the order of the network
+  std::vector<LoggedWarning> warnings;
   std::vector<double> blocks;   // steps after which another train block begins
 };
 

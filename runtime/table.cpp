@@ -22,11 +22,12 @@ double Confusion::column_sum(size_t column) const {
   return sum;
 }
 
-Result<Confusion> find_confusion(const std::vector<Table>& tables) {
+Result<Confusion> find_confusion(const std::vector<Table>& tables, const std::vector<std::string>& names) {
   for (const Table& table : tables) {
     if (table.shape.size() != 2 || table.shape[0] != table.shape[1]) continue;
     Confusion found{{}, table.values};
-    for (int64_t i = 0; i < table.shape[0]; ++i) found.classes.push_back(std::to_string(i));
+    const bool named = names.size() == size_t(table.shape[0]);
+    for (int64_t i = 0; i < table.shape[0]; ++i) found.classes.push_back(named ? names[size_t(i)] : std::to_string(i));
     return found;
   }
   return Error{GRADC_INVALID, "no report of this program is a table of classes by classes: write `report confusion = confusion(logits, label)` into the train block"};
@@ -62,18 +63,61 @@ static std::string worst_pairs(const Confusion& t, size_t most) {
   return out;
 }
 
+// Characters of a terminal: classes are called as folders are, in any language.
+static size_t width_of(std::string_view text) {
+  return size_t(std::count_if(text.begin(), text.end(), [](char c) { return (uint8_t(c) & 0xc0) != 0x80; }));
+}
+
+static std::string beginning(const std::string& text, size_t most) {
+  size_t end = 0;
+  for (size_t seen = 0; end < text.size(); ++end)
+    if ((uint8_t(text[end]) & 0xc0) != 0x80 && seen++ == most) break;
+  return text.substr(0, end);
+}
+
+namespace {
+struct Headings {
+  std::vector<std::string> columns, rows;
+  size_t column = 0, row = 5;   // widths; "class"
+  size_t total() const { return row + 3 + columns.size() * (column + 2) + 22; }
+};
+}  // namespace
+
+static Headings headings(const Confusion& t, size_t cell, size_t most_wide) {
+  constexpr size_t short_name = 6;
+  auto of = [&](std::vector<std::string> columns, std::vector<std::string> rows) {
+    Headings h{std::move(columns), std::move(rows), cell};
+    for (const std::string& text : h.columns) h.column = std::max(h.column, width_of(text));
+    for (const std::string& text : h.rows) h.row = std::max(h.row, width_of(text));
+    return h;
+  };
+  Headings whole = of(t.classes, t.classes);
+  if (whole.total() <= most_wide) return whole;
+  std::vector<std::string> cut, numbers, numbered;
+  for (const std::string& name : t.classes) {
+    cut.push_back(beginning(name, std::max(cell, short_name)));
+    numbers.push_back(std::to_string(numbers.size()));
+    numbered.push_back(name == numbers.back() ? name : numbers.back() + " " + name);
+  }
+  Headings brief = of(cut, t.classes);
+  std::sort(cut.begin(), cut.end());
+  const bool distinct = std::adjacent_find(cut.begin(), cut.end()) == cut.end();
+  return distinct && brief.total() <= most_wide ? brief : of(std::move(numbers), std::move(numbered));
+}
+
 std::string confusion_text(const Confusion& t, bool colour, size_t columns) {
+  constexpr size_t comfortable = 120;   // where nothing says how wide a line may be: a table that needs more is printed all the same, by numbers
   const size_t k = t.classes.size();
-  size_t name = 5, cell = 3;   // "class"
-  for (const std::string& each : t.classes) name = std::max(name, each.size());
+  size_t cell = 3;
   for (double count : t.counts) cell = std::max(cell, fmt::format("{:.0f}", count).size());
-  const size_t heading = std::min(std::max(cell, name), std::max(cell, size_t(6)));   // of a column: a long name is cut
-  const bool fits = columns == 0 || name + 3 + k * (heading + 2) + 22 <= columns;
+  const Headings h = headings(t, cell, columns ? columns : comfortable);
+  const bool fits = columns == 0 || h.total() <= columns;
+  const size_t name = h.row, heading = h.column;
   std::string out = fmt::format("{:>{}}  ", "class", name);
-  for (size_t j = 0; fits && j < k; ++j) out += fmt::format(" {:>{}} ", t.classes[j].substr(0, heading), heading);
+  for (size_t j = 0; fits && j < k; ++j) out += fmt::format(" {:>{}} ", h.columns[j], heading);
   out += "   recall  precision\n";
   for (size_t i = 0; i < k; ++i) {
-    out += fmt::format("{:>{}}  ", t.classes[i], name);
+    out += fmt::format("{:>{}}  ", h.rows[i], name);
     for (size_t j = 0; fits && j < k; ++j) {
       std::string text = fmt::format(" {:>{}} ", t.at(i, j) == 0 && i != j ? "·" : fmt::format("{:.0f}", t.at(i, j)), heading);
       double d = depth(t, i, j);
@@ -108,7 +152,7 @@ std::string confusion_csv(const Confusion& t) {
 std::string confusion_svg(const Confusion& t, const std::string& title) {
   const size_t k = t.classes.size();
   size_t longest = 1;
-  for (const std::string& name : t.classes) longest = std::max(longest, name.size());
+  for (const std::string& name : t.classes) longest = std::max(longest, width_of(name));
   const double cell = k <= 12 ? 46 : k <= 30 ? 30 : 14, left = 44 + 6.5 * double(longest), top = 66 + (longest > 4 ? 5.5 * double(longest) : 14), side = cell * double(k);
   const bool numbers = cell > 20;
   std::string out = svg_begin(left + side + 130, top + side + 30, title);

@@ -17,10 +17,11 @@ struct Confusion {
   double precision(size_t i) const { return at(i, i) / column_sum(i); }
 };
 
-/// The first of the tables that is square.
-Result<Confusion> find_confusion(const std::vector<Table>& tables);
+/// The first of the tables that is square; its classes are called as the data calls its labels, where the data has as many names, else 0, 1, ...
+Result<Confusion> find_confusion(const std::vector<Table>& tables, const std::vector<std::string>& names);
 
-/// colour: shades of the share of a row behind the counts; columns of a terminal, or 0: a table that is wider is left out.
+/// colour: shades of the share of a row behind the counts; columns of a terminal, or 0. Headings of columns are names, or their beginnings, or the
+/// classes' numbers (which then stand before the names of the rows too): the first that fits. A table that is wider all the same is left out.
 std::string confusion_text(const Confusion& table, bool colour, size_t columns);
 std::string confusion_csv(const Confusion& table);
 std::string confusion_svg(const Confusion& table, const std::string& title);

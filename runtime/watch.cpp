@@ -1,5 +1,6 @@
 // A bias before a normalisation has no gradient, and need not have one; its layer has: so layers are judged, not parameters. A head that starts
-// from zeros gives nothing to the layers before it in the first step: so a layer must be small several times in a row.
+// from zeros gives nothing to the layers before it in the first step: so a layer must be small several times in a row. A layer whose gradient had
+// vanished and comes back grows a thousandfold, and does not explode: so it must be above what any layer mostly was.
 #include "runtime/watch.h"
 
 #include <algorithm>
@@ -52,6 +53,11 @@ Figures norms_by_layer(const Figures& norms_by_parameter) {
   return layers;
 }
 
+static double median_of(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + int64_t(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
 std::vector<GradientWarning> GradientWatch::look(const Figures& norms_by_parameter) {
   using Kind = GradientWarning::Kind;
   std::vector<GradientWarning> warnings;
@@ -59,6 +65,9 @@ std::vector<GradientWarning> GradientWatch::look(const Figures& norms_by_paramet
   std::pair<std::string, double> largest{"", 0};
   for (auto& [layer, norm] : layers)
     if (std::isfinite(norm) && norm > largest.second) largest = {layer, norm};
+  double usual = 0;   // the largest that a layer mostly was
+  for (auto& [layer, seen] : layers_)
+    if (seen.norms.size() >= median_least) usual = std::max(usual, median_of(seen.norms));
   for (auto& [layer, norm] : layers) {
     Seen& seen = layers_[layer];
     auto warn = [&](Kind kind, double beside, const std::string& other = "") {
@@ -70,11 +79,8 @@ std::vector<GradientWarning> GradientWatch::look(const Figures& norms_by_paramet
     }
     seen.small = norm < vanishing_share * largest.second ? seen.small + 1 : 0;
     if (seen.small == vanishing_looks) warn(Kind::vanishing, largest.second, largest.first);
-    if (seen.norms.size() >= median_least) {
-      std::vector<double> sorted = seen.norms;
-      std::nth_element(sorted.begin(), sorted.begin() + int64_t(sorted.size() / 2), sorted.end());
-      if (double median = sorted[sorted.size() / 2]; norm > exploding_factor * median) warn(Kind::exploding, median);
-    }
+    if (seen.norms.size() >= median_least)
+      if (double median = median_of(seen.norms); norm > exploding_factor * median && norm > usual) warn(Kind::exploding, median);
     if (norm > 0) seen.norms.push_back(norm);
     if (seen.norms.size() > median_most) seen.norms.erase(seen.norms.begin());
   }

@@ -96,6 +96,24 @@ class Pictures(EndToEnd):
             self.assertEqual(known[picture], label)
         self.assertEqual(len(set(pictures)), BATCH)
 
+    def test_confusion_calls_classes_as_their_folders(self):
+        text = """data d(image: u8[8, 8, 3], label: u8 < 3) {
+            all = images("train")
+        }
+        model net(x: u8[n, 8, 8, 3]) -> f32[n, 3] = flatten(x / 255) |> dense(3)
+        train on d.all { batch 8; epochs 1
+            minimize cross_entropy(net(image), label) with sgd()
+            report confusion = confusion(net(image), label)
+        }
+        """
+        program = self.build(text, name="named")
+        lines = self.command(program, "eval", "--untrained", "--confusion").out.splitlines()
+        self.assertEqual(lines[2].split(), ["class", "ant", "bee", "cow", "recall", "precision"])
+        self.assertEqual([line.split()[0] for line in lines[3:6]], ["ant", "bee", "cow"])
+        self.assertEqual(self.command(program, "eval", "--untrained", "--confusion", "--json").json()["classes"], ["ant", "bee", "cow"])
+        self.command(program, "eval", "--untrained", "--confusion", "-o", "named.csv")
+        self.assertEqual((self.folder / "named.csv").read_text().splitlines()[0], "class,ant,bee,cow")
+
     def test_crop(self):
         places = set()
         for before, after in self.augmented("crop", "image <- random_crop(image, padding = 2)"):

@@ -94,6 +94,13 @@ class Seeing(EndToEnd):
         self.assertTrue(all(line["warning"] == "vanishing gradient" and line["step"] >= 5 for line in warnings))
         self.assertIn("warning: step 5: the gradient of net.dense1 vanishes: its norm is", result.err)
         self.assertEqual(result.err.count("net.dense1 vanishes"), 1)
+        self.command(GRADC, "plot", "deep.jsonl")
+        root = xml.parse(self.folder / "deep.svg").getroot()
+        marks = [e for e in root.iter() if e.tag.endswith("path") and e.get("class") == "k"]
+        self.assertEqual([mark[0].text.split(": ")[1].split()[:3] for mark in marks], [["vanishing", "gradient,", layer] for layer in layers])
+        texts = [e.text for e in root.iter() if e.tag.endswith("text")]
+        self.assertIn(f"▼ vanishing gradient: {len(layers)} layers, from step {warnings[0]['step']} on", texts)
+        self.assertIn("dense1", texts)   # beside its mark
 
     def test_what_was_not_compiled_cannot_be_watched(self):
         self.fails(self.build(net(), name="plain"), "train", "--watch", 10, "--no-save", says=["--watch", "`watch gradients`"])

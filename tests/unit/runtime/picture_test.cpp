@@ -34,11 +34,13 @@ TEST_CASE("a grid is about square, and white between") {
 
 TEST_CASE("a confusion matrix in words") {
   std::vector<Table> tables = {{"per class", {2}, {1, 2}}, {"confusion", {3, 3}, {8, 2, 0, 1, 9, 0, 0, 0, 0}}};
-  auto found = find_confusion(tables);
+  auto found = find_confusion(tables, {});
   REQUIRE(found);
+  CHECK(found->classes == std::vector<std::string>{"0", "1", "2"});
+  CHECK(find_confusion(tables, {"cat", "dog"})->classes[0] == "0");   // names of other labels
   CHECK(found->recall(0) == Approx(0.8));
   CHECK(found->precision(1) == Approx(9.0 / 11));
-  found->classes = {"cat", "dog, big", "<fox>"};
+  found = find_confusion(tables, {"cat", "dog, big", "<fox>"});
   std::string text = confusion_text(*found, false, 0);
   CHECK_THAT(text, Catch::Contains("most confused  cat taken for dog, big: 2 times, 20.0% of cat\n"));
   CHECK_THAT(text, Catch::Contains("80.0%"));
@@ -47,5 +49,21 @@ TEST_CASE("a confusion matrix in words") {
   CHECK_THAT(confusion_text(*found, false, 30), Catch::Contains("wider terminal"));
   CHECK(confusion_csv(*found) == "class,cat,\"dog, big\",<fox>\ncat,8,2,0\n\"dog, big\",1,9,0\n<fox>,0,0,0\n");
   CHECK_THAT(confusion_svg(*found, "a & b"), Catch::Contains("&lt;fox&gt;") && Catch::Contains("a &amp; b"));
-  CHECK_FALSE(find_confusion({tables[0]}));
+  CHECK_FALSE(find_confusion({tables[0]}, {}));
+}
+
+TEST_CASE("columns of a confusion matrix are named as far as there is room") {
+  auto first_lines = [](std::vector<std::string> names, size_t columns) {
+    const size_t k = names.size();
+    Confusion t{std::move(names), std::vector<double>(k * k, 0)};
+    std::string text = confusion_text(t, false, columns);
+    return text.substr(0, text.find('\n', text.find('\n') + 1));
+  };
+  std::vector<std::string> names = {"aeroplane", "automobile", "größere Vögel"};
+  CHECK_THAT(first_lines(names, 0), Catch::StartsWith("        class       aeroplane     automobile  größere Vögel    recall  precision\n    aeroplane  "));
+  CHECK_THAT(first_lines(names, 70), Catch::StartsWith("        class   aeropl  automo  größer    recall  precision\n    aeroplane  "));
+  CHECK_THAT(first_lines(names, 55), Catch::StartsWith("          class     0    1    2    recall  precision\n    0 aeroplane  "));
+  CHECK_THAT(first_lines(names, 30), Catch::StartsWith("          class     recall  precision\n    0 aeroplane  "));
+  CHECK_THAT(first_lines({"tomato, ripe", "tomato, green", "potato"}, 60), Catch::StartsWith("          class     0    1    2    recall"));   // two begin alike
+  CHECK_THAT(first_lines({"0", "1"}, 30), !Catch::Contains("0 0"));
 }

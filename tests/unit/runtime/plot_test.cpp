@@ -57,6 +57,10 @@ TEST_CASE("a log is read back") {
   REQUIRE(log->steps[0].points.size() == 2);       // what is not finite is left out
   CHECK(log->steps[0].points[1].x == 3);           // the second block goes on
   CHECK(log->blocks == std::vector<double>{2});
+  REQUIRE(log->warnings.size() == 1);
+  CHECK(log->warnings[0].kind == "gradient not finite");
+  CHECK(log->warnings[0].layer == "net.e");
+  CHECK(std::isnan(log->warnings[0].norm));
   REQUIRE(log->norms.size() == 2);
   CHECK(log->norms[0].points[0].y == 5);
   CHECK(log->norms[1].points.empty());
@@ -66,6 +70,23 @@ TEST_CASE("a log is read back") {
   CHECK_THAT(read("").error().message, Catch::Contains("no steps"));
   CHECK_THAT(read("{\"a\": 1}\n").error().message, Catch::Contains("no steps"));
   CHECK_THAT(read_run_log(folder + "/nowhere").error().message, Catch::Contains("nowhere"));
+}
+
+TEST_CASE("marks are named where there is room") {
+  Panel panel{"norms", true, {{"a", series_colour(0), {{0, 1}, {100, 2}}}}, {}};
+  panel.marks = {{{50, 1}, "first", "step 50: first"}, {{51, 1}, "second", "step 51: second", false}, {{52, 1}, "third", "step 52: third"}, {{90, NAN}, "last", "step 90: last"}};
+  panel.note = "4 of them";
+  std::string svg = charts({panel}, {});
+  for (const char* text : {">first<", ">third<", ">last<", ">step 51: second<", ">4 of them<"}) CHECK_THAT(svg, Catch::Contains(text));   // to the left, to the right
+  CHECK_THAT(svg, !Catch::Contains(">second<"));
+  CHECK_THAT(svg, !Catch::Contains("nan"));
+}
+
+TEST_CASE("a logarithmic axis shows zeros below the picture") {
+  Panel panel{"norms", true, {{"a", series_colour(0), {{0, 1}, {1, 0}, {2, 1}, {3, 0}}}}, {}};
+  std::string svg = charts({panel}, {});
+  CHECK_THAT(svg, Catch::Contains(" 10000.0L") && Catch::Contains(">a 0<"));
+  CHECK_THAT(svg, !Catch::Contains("inf") && !Catch::Contains("nan"));
 }
 
 TEST_CASE("text in pictures is XML") { CHECK(xml("a<b & \"c\">\x01") == "a&lt;b &amp; &quot;c&quot;&gt;"); }

@@ -43,6 +43,10 @@ TEST_CASE("a layer explodes beside what it was, and is not finite at once") {
   CHECK(warnings[0].beside == 2);
   CHECK(std::string(name_of(warnings[0].kind)) == "exploding gradient");
   CHECK(GradientWatch().look({{"net.w", 1e30}}).empty());   // nothing to compare with
+  GradientWatch waking;   // from where it had nearly vanished to what the other layer has
+  for (int i = 0; i < 5; ++i) CHECK(waking.look({{"first.w", 1e-6}, {"last.w", 0.1}}).empty());
+  CHECK(waking.look({{"first.w", 0.05}, {"last.w", 0.1}}).empty());
+  CHECK(waking.look({{"first.w", 0.2}, {"last.w", 0.1}}).size() == 1);
   warnings = GradientWatch().look({{"a.w", 1}, {"b.w", INFINITY}, {"b.b", NAN}});
   REQUIRE(warnings.size() == 1);
   CHECK(to_string(warnings[0]) == "the gradient of b is not finite");
