@@ -13,6 +13,14 @@ int64_t Planner::strand_grain(const Strand& s) const {
   return units;
 }
 
+// By ratio, of two that are as near the smaller one.
+static int64_t nearest_divisor(int64_t of, int64_t wanted) {
+  int64_t below = wanted, above = wanted;
+  while (of % below != 0) --below;
+  while (of % above != 0) ++above;
+  return above * below < wanted * wanted ? above : below;
+}
+
 void Planner::choose_blocks() {
   std::vector<std::vector<int>> readers(f.size());
   for (size_t c = 0; c < calls.size(); ++c)
@@ -48,7 +56,9 @@ void Planner::block_strand(const Strand& s, const std::vector<std::vector<int>>&
     }
   if (handed == 0) return;
   const int64_t granule = strand_grain(s);
-  const int64_t block = std::min(granule, std::max(least, static_cast<int64_t>(near / handed) / multiple * multiple));
+  int64_t block = std::min(granule, std::max(least, static_cast<int64_t>(near / handed) / multiple * multiple));
+  // A thread may take several granules at once. A kernel that sums in parts, each as large as a granule, sees units of one part at a time all the same.
+  if (std::any_of(s.calls.begin(), s.calls.end(), [&](int c) { return calls[c].kernel.parts > 0; })) block = nearest_divisor(granule, block);
   for (int c : s.calls) calls[c].kernel.block = block;
   for (Lifetime& life : lives) life.bytes *= static_cast<uint64_t>(block);
   ArenaPlan places = plan_arena(lives);

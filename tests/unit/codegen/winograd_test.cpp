@@ -91,7 +91,7 @@ Function with_gradients(int64_t samples, int64_t extent, int64_t channels, int64
 }  // namespace
 
 TEST_CASE("a convolution and its gradients, planned and run: blocks of tiles, sums in parts, values that are local to a thread") {
-  for (auto [samples, extent, channels, filters] : {std::array<int64_t, 4>{4, 16, 16, 32}, {5, 13, 16, 16}, {3, 9, 20, 12}, {1, 7, 128, 64}})
+  for (auto [samples, extent, channels, filters] : {std::array<int64_t, 4>{4, 16, 16, 32}, {5, 13, 16, 16}, {3, 9, 20, 12}, {1, 7, 128, 64}, {13, 13, 4, 44}})   // the last: blocks of 48 tiles, parts of 52
     for (const Target& target : test::targets()) {
       Function f = with_gradients(samples, extent, channels, filters);
       Bindings at;
