@@ -18,6 +18,7 @@ AS_SUMS = {32: 0.8, 16: 0.6}
 BY_WINOGRAD = {32: 1.4}
 
 Shape = tuple[int, ...]
+SHAPE = ("batch", "in", "out", "side", "channels", "filters", "size", "stride", "padding")   # in rows: of a product the first three, of a convolution all but "in" and "out"
 
 
 def products(workloads: list[Workload]) -> dict[Shape, bool]:
@@ -63,6 +64,10 @@ def title(row: dict) -> str:
         return f"{row['batch']} x {row['in']} x {row['out']}"
     stride = f" / {row['stride']}" if row["stride"] > 1 else ""
     return f"{row['side']}x{row['side']}, {row['channels']} to {row['filters']}, {row['size']}x{row['size']}{stride}"
+
+
+def heading(rows: list[dict]) -> str:
+    return f"Convolutions alone, batch {CONVOLUTION_BATCH}, 1 thread: GFLOP/s of the sums" if convolutional(rows[0]) else "Kernels alone, 1 thread: GFLOP/s"
 
 
 def figures(row: dict) -> dict[str, dict]:
@@ -125,6 +130,8 @@ def summary_of_convolutions(rows: list[dict]) -> str:
         for least, goal in wanted.items():
             above = min((other for other in wanted if other > least), default=float("inf"))
             these = [row for row in of if least <= min(row["channels"], row["filters"]) < above]
+            if not these:
+                continue
             short = [named(row, f"{share(row):.0%}") for row in these if share(row) < goal]
             channels = f"{least} channels" + (" and over" if above == float("inf") else "")
             lines.append(f"{what}, {channels}: {goal:.0%} of the peak beside them or more on {len(these) - len(short)} of {len(these)}" + (", not on " + "; ".join(short) if short else "") + ".")

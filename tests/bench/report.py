@@ -1,12 +1,17 @@
-"""The tables, for a terminal and for README.md."""
+"""The tables, for a terminal, for README.md, and in short for the README of the whole. Dense and convolutional networks have tables of their own."""
 import pathlib
 
+import chart
 from sides import PEERS, STEP_PEERS
 from steps import best_peer
 
 Table = list[list[str]]
-README = pathlib.Path(__file__).resolve().parent / "README.md"
-BEGIN, END = "<!-- results: written by tests/bench/run --update-readme -->", "<!-- end of results -->"
+HERE = pathlib.Path(__file__).resolve().parent
+README, TOP_README = HERE / "README.md", HERE.parents[1] / "README.md"
+CHARTS = {"dense": "results.svg", "convolutional": "convolutional.svg"}
+# Rows of the table in the README of the whole: one thread, f32.
+SHOWN = ("mlp_256_b1", "mlp_256_b32", "mlp_256_b128", "mlp_1024_1024_b32", "mlp_1024_1024_b128", "mlp_1024_1024_b512",
+         "lenet_b32", "lenet_b128", "vgg_b32", "vgg_b128", "resnet20_b32", "resnet20_b128")
 
 
 def milliseconds(value: float) -> str:
@@ -55,7 +60,7 @@ def markdown(table: Table) -> str:
 
 
 def sections(results: dict) -> list[tuple[str, Table, str]]:
-    """Title, table, and what is to be said below it, of every part that was measured."""
+    """Title, table, and what is to be said below it, of every part that was measured; the results are of one kind."""
     import inference, kernels, start   # they build their tables with this module
 
     found: list[tuple[str, Table, str]] = []
@@ -65,15 +70,14 @@ def sections(results: dict) -> list[tuple[str, Table, str]]:
             keys = {key: name for key, name in step_keys(precision).items() if any(key in row["sides"] for row in rows)}
             notes = [f"{row['title']}, {row['threads']} threads: {note}" for row in rows for note in row["notes"]]
             found.append((f"Training steps, {precision}: milliseconds", [step_header(keys), *(step_line(row, keys) for row in rows)], "\n".join(notes)))
-    if results.get("inference"):
-        found.append(("Prediction at batch 1: microseconds", inference.table(results["inference"]), ""))
-    for title, convolutional in (("Kernels alone, 1 thread: GFLOP/s", False), ("Convolutions alone, batch 32, 1 thread: GFLOP/s as sums have them", True)):
-        if rows := [row for row in results.get("kernels", []) if kernels.convolutional(row) == convolutional]:
-            found.append((title, kernels.table(rows), kernels.summary(rows)))
-    if results.get("start"):
-        found += [(title, table, "") for title, table in start.tables(results["start"])]
-    if results.get("processor") and results.get("steps"):
-        found.append(("Memory: peak resident set in MB, the data set (47 MB) included", start.memory_table(results["steps"]), ""))
+    if rows := results.get("inference"):
+        found.append(("Prediction at batch 1: microseconds", inference.table(rows), ""))
+    if rows := results.get("kernels"):
+        found.append((kernels.heading(rows), kernels.table(rows), kernels.summary(rows)))
+    if figures := results.get("start"):
+        found += [(title, table, "") for title, table in start.tables(figures)]
+    if rows := results.get("steps"):
+        found.append(("Memory: peak resident set in MB, the data set (47 MB) included", start.memory_table(rows), ""))
     return found
 
 
@@ -86,12 +90,37 @@ def versions(results: dict) -> str:
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
+def replace_between(path: pathlib.Path, name: str, lines: list[str]) -> None:
+    """The lines between the two comments of that name."""
+    begin, end = f"<!-- {name}: written by tests/bench/run --update-readme -->", f"<!-- end of {name} -->"
+    before, rest = path.read_text().split(begin)
+    path.write_text(before + "\n".join([begin, "", *lines, "", end]) + rest.split(end)[1])
+
+
+def in_short(rows: list[dict]) -> list[str]:
+    """For the README of the whole."""
+    table = [["network @ batch, f32, Adam", "gradc", "best peer", "best peer / gradc", "limit"]]
+    for row in rows:
+        if row["threads"] == 1 and row["workload"] in SHOWN and (best := best_peer(row)):
+            sides = row["sides"]
+            table.append([row["title"], milliseconds(sides["gradc"]["ms"]), milliseconds(sides[best]["ms"]), f"{sides[best]['ratio'][0]:.2f}", milliseconds(row["limit_ms"])])
+    return [markdown(table)] if len(table) > 1 else []
+
+
 def update_readme(results: dict) -> None:
-    lines = [BEGIN, "", f"{results['processor']}; {results['date']}. {versions(results)}. Ratios are medians and, in brackets, quartiles.", ""]
-    if "steps" in results:
-        lines += ["![Time of a training step, in units of the machine's limit](results.svg)", ""]
-    for title, table, text in sections(results):
-        lines += [f"### {title}", "", markdown(table), ""] + ([text, ""] if text else [])
-    text = README.read_text()
-    before, rest = text.split(BEGIN)
-    README.write_text(before + "\n".join([*lines, END]) + rest.split(END)[1])
+    """Rewrites the tables of each kind of network that the results have figures of. What was written of the other kind stays."""
+    from results import KINDS, of_kind
+
+    for kind in KINDS:
+        found = of_kind(results, kind)
+        if not found:
+            continue
+        lines = [f"{results['processor']}; {results['date']}. {versions(found)}. Ratios are medians and, in brackets, quartiles.", ""]
+        if "steps" in found:
+            if chart.write(found, HERE / CHARTS[kind]):
+                lines += [f"![Time of a training step, in units of the machine's limit]({CHARTS[kind]})", ""]
+            if short := in_short(found["steps"]):
+                replace_between(TOP_README, f"speed of {kind} networks", short)
+        for title, table, text in sections(found):
+            lines += [f"### {title}", "", markdown(table), ""] + ([text, ""] if text else [])
+        replace_between(README, f"results of {kind} networks", lines[:-1])

@@ -75,8 +75,8 @@ class Ours:
         return [line["loss"] for line in lines if "step" in line and "loss" in line][:steps]
 
     def peak_mb(self) -> float:
-        """The largest resident set of 50 steps of training, the data set included."""
-        return run_measured(self.program, "train", "--init", self.weights, "--no-save", "--steps", 50, "--quiet", "--threads", self.threads)[1]
+        """The largest resident set of 10 steps of training, the data set included."""
+        return run_measured(self.program, "train", "--init", self.weights, "--no-save", "--steps", 10, "--quiet", "--threads", self.threads)[1]
 
     def close(self) -> None:
         pass

@@ -2,7 +2,7 @@
 from machine import Probe
 from measure import Side, difference, interleave
 from sides import Failed, Ours, Peer, STEP_PEERS, PEER_PYTHON
-from workloads import COMPARED_RATE, COMPARED_STEPS, SAME_LOSS, Workload
+from workloads import Workload
 
 
 def measure_row(workload: Workload, threads: int, probe: Probe, seconds: float, rounds: int) -> dict:
@@ -10,15 +10,16 @@ def measure_row(workload: Workload, threads: int, probe: Probe, seconds: float, 
     row: dict = {"workload": workload.name, "title": workload.title, "threads": threads, "precision": workload.precision, "sides": {}, "notes": []}
     ours = Ours(workload, threads)
     sides: list[Side] = [ours]
-    curve = ours.losses(COMPARED_STEPS, COMPARED_RATE)
+    compared = workload.comparison
+    curve = ours.losses(compared.steps, compared.rate)
     for key in STEP_PEERS[workload.precision] if PEER_PYTHON.exists() else []:
         peer = Peer(key, workload, threads)
         try:
             first = peer.ask("first")["seconds"]
-            apart = difference(peer.losses(COMPARED_STEPS, COMPARED_RATE), curve)
+            apart = difference(peer.losses(compared.steps, compared.rate), curve)
             sides.append(peer)
             row["sides"][key] = {"name": peer.name, "version": peer.ask("version")["version"], "first_step_s": first, "losses_apart": apart,
-                                 "same_losses": apart < SAME_LOSS[workload.precision]}
+                                 "same_losses": apart < compared.bound}
         except Failed as failure:
             row["notes"].append(str(failure))
             peer.process.kill()

@@ -1,12 +1,14 @@
 """What decides which blocks count and what is reported: dropped blocks, cores apart, ratios, limits, merging. No clock is read."""
 import pathlib
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import kernels
 import report
+import results
 from machine import State
 from measure import Block, Rounds, difference, interleave, spread
 from steps import best_peer
@@ -110,6 +112,30 @@ class Figures(unittest.TestCase):
         self.assertEqual(kernels.products([Workload(LARGE, 8)]), {(8, 1024, 10): True, (8, 784, 1024): False, (8, 1024, 1024): True})
         self.assertEqual(kernels.convolutions([Workload(LENET, 8)]), {(32, 28, 1, 6, 5, 1, 2): False, (32, 14, 6, 16, 5, 1, 0): True})
         self.assertEqual(kernels.convolutions([Workload(LARGE, 8)]), kernels.products([Workload(LENET, 8)]))
+
+    def test_newer_rows_replace_older_ones_of_the_same_key(self):
+        step = lambda name, threads, ms: {"workload": name, "title": {"vgg_b32": "VGG-like @ 32", "mlp_256_b1": "784-256-10 @ 1"}[name], "threads": threads, "ms": ms}
+        old = {"date": "then", "steps": [step("mlp_256_b1", 1, 1), step("vgg_b32", 1, 2)], "kernels": [{"which": "forward", "batch": 1, "in": 2, "out": 3}],
+               "start": {"compiling": [{"model": "a", "s": 1}], "first_step": []}}
+        new = {"date": "now", "steps": [step("vgg_b32", 2, 3), step("vgg_b32", 1, 4)], "kernels": [{"which": "forward", "batch": 32, "side": 28}],
+               "start": {"compiling": [{"model": "a", "s": 2}, {"model": "models/resnet20.grad", "s": 3}], "first_step": []}}
+        both = results.merged(old, new)
+        self.assertEqual([(row["workload"], row["threads"], row["ms"]) for row in both["steps"]], [("mlp_256_b1", 1, 1), ("vgg_b32", 1, 4), ("vgg_b32", 2, 3)])
+        self.assertEqual(both["date"], "now")
+        self.assertEqual([row["s"] for row in both["start"]["compiling"]], [2, 3])
+        kinds = [results.of_kind(both, kind) for kind in results.KINDS]
+        self.assertEqual([len(found["steps"]) for found in kinds], [1, 2])
+        self.assertEqual([found["kernels"] for found in kinds], [both["kernels"][:1], both["kernels"][1:]])
+        self.assertEqual(kinds[1]["start"]["compiling"], [{"model": "models/resnet20.grad", "s": 3}])
+        self.assertEqual(results.of_kind({"steps": old["steps"][:1]}, "convolutional"), {})
+
+    def test_tables_are_replaced_between_their_comments(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "a.md"
+            mark = "<!-- {}: written by tests/bench/run --update-readme -->\n\nold\n\n<!-- end of {} -->\n"
+            file.write_text("before\n" + mark.format("one", "one") + "between\n" + mark.format("two", "two"))
+            report.replace_between(file, "two", ["new"])
+            self.assertEqual(file.read_text(), "before\n" + mark.format("one", "one") + "between\n" + mark.format("two", "two").replace("old", "new"))
 
     def test_markdown(self):
         self.assertEqual(report.markdown([["a", "b"], ["1", "2"]]), "| a | b |\n| --- | ---: |\n| 1 | 2 |")

@@ -88,10 +88,10 @@ class Batches:
 
 
 def time_calls(call: Callable[[int], None], finish: Callable[[], None], seconds: float, group: int) -> dict:
-    """The median time of call(i) over groups of calls, each finished before the clock stops."""
+    """The median time of call(i) over groups of calls, each finished before the clock stops; one group at the least: there are other rounds."""
     times, at = [], 0
     end = time.perf_counter() + seconds
-    while (before := time.perf_counter()) < end or len(times) < 3:
+    while (before := time.perf_counter()) < end or not times:
         for _ in range(group):
             call(at)
             at += 1
@@ -114,7 +114,7 @@ def serve(answers: dict[str, Callable[..., object]]) -> None:
 
 
 class Trainer:
-    """A peer that trains: `start(rate)` gives fresh parameters with their optimizer, `step(state, batch)` the loss and what comes after."""
+    """A peer that trains: `start(rate)` gives fresh parameters with their optimizer, `step(state, batch)` the loss and what comes after. A state is over when the next is started."""
 
     def __init__(self, version: str, start: Callable, step: Callable, finish: Callable, batches: Batches):
         self.version, self.start, self.step, self.finish, self.batches = version, start, step, finish, batches
@@ -132,7 +132,8 @@ class Trainer:
         self.loss, self.state = self.step(self.state, self.batches.ring[i % RING])
 
     def losses(self, count: float, rate: float) -> list[float]:
-        state, losses = self.start(rate), []
+        self.state, losses = None, []
+        state = self.start(rate)
         for batch, _ in zip(self.batches, range(int(count))):
             loss, state = self.step(state, batch)
             losses.append(float(loss))
@@ -140,7 +141,8 @@ class Trainer:
 
     def measure(self, seconds: float) -> dict:
         if self.state is None:
-            self.first()
+            self.state = self.start(RATE)
+            self.once(0)
         result = time_calls(self.once, lambda: self.finish(self.loss), seconds, self.group)
         self.group = max(1, min(64, int(2 / result["ms"])))   # groups of about 2 ms, so that the end of a group does not count
         return result

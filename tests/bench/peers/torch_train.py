@@ -74,17 +74,20 @@ def main() -> None:
     def convert(images, labels):
         return torch.from_numpy(images).permute(0, 3, 1, 2).to(storage), torch.from_numpy(labels.astype("int64"))
 
+    model = network(options.network, options.weights).to(storage)
+    first = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    criterion = torch.nn.CrossEntropyLoss()
+
+    def loss_of(images, labels):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast"):
+            logits = model(images)
+        return criterion(logits.float(), labels)
+
+    if how == "compile":
+        loss_of = torch.compile(loss_of)
+
     def start(rate: float):
-        model = network(options.network, options.weights).to(storage)
-        criterion = torch.nn.CrossEntropyLoss()
-
-        def loss_of(images, labels):
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast"):
-                logits = model(images)
-            return criterion(logits.float(), labels)
-
-        if how == "compile":
-            loss_of = torch.compile(loss_of)
+        model.load_state_dict(first)
         return loss_of, torch.optim.Adam(model.parameters(), lr=rate, fused=True)
 
     def step(state, batch):
