@@ -13,18 +13,20 @@ using ir::Op;
 class ColumnEmitter {
  public:
   ColumnEmitter(Frame& frame) : frame_(frame), kernel_(frame.kernel), body_(kernel_.body) {
-    rows_ = ir::shape_size(ir::Shape(kernel_.domain.begin(), kernel_.domain.begin() + kernel_.outer));
+    kept_ = ir::Shape(kernel_.domain.begin(), kernel_.domain.begin() + kernel_.kept);
+    rows_ = ir::shape_size(ir::Shape(kernel_.domain.begin() + kernel_.kept, kernel_.domain.begin() + kernel_.outer));
     columns_ = ir::shape_size(ir::Shape(kernel_.domain.begin() + kernel_.outer, kernel_.domain.end()));
+    const int64_t size = ir::shape_size(kept_) * columns_;
     // Sweeps as in the row form: a reduction may need the result of another one (a variance its mean).
     std::vector<size_t> level(body_.size(), 0);
     for (uint32_t i = 0; i < body_.size(); ++i) {
       const ir::Node& node = body_.nodes[i];
       for (ir::Value operand : node.operands) level[i] = std::max(level[i], level[operand.id]);
-      if (!ir::is_reduce(node.op) || node.op == Op::fold || node.type.size() != columns_ || body_.type(node.operands[0]).size() != rows_ * columns_) continue;
+      if (!ir::is_reduce(node.op) || node.op == Op::fold || node.type.size() != size || body_.type(node.operands[0]).size() != rows_ * size) continue;
       if (sweeps_.size() <= level[i]) sweeps_.resize(level[i] + 1);
       sweeps_[level[i]++].push_back(ir::Value{i});
     }
-    for (const ir::Result& result : body_.results) CHECK(body_.type(result.value).size() == columns_, "result {} of a column kernel", result.name);
+    for (const ir::Result& result : body_.results) CHECK(body_.type(result.value).size() == size, "result {} of a column kernel", result.name);
   }
 
   void run() {
@@ -39,7 +41,6 @@ class ColumnEmitter {
 
     int64_t whole = columns_ / block;
     LlvmBuilder& b = frame_.builder;
-    LlvmValue whole_end = b.CreateBinaryIntrinsic(llvm::Intrinsic::smin, frame_.end, frame_.number(whole));
     auto run_block = [&](LlvmValue unit, int64_t width) {
       LlvmValue first = b.CreateMul(unit, frame_.number(block));
       for (int64_t done = 0; done < width; done += vectors * lanes) {
@@ -53,14 +54,29 @@ class ColumnEmitter {
         run_columns(e, chunks);
       }
     };
-    if (whole > 0) frame_.loop(frame_.begin, whole_end, 1, [&](LlvmValue unit) { run_block(unit, block); });
-    if (columns_ % block == 0) return;
-    LlvmValue rest = b.CreateBinaryIntrinsic(llvm::Intrinsic::smax, frame_.begin, frame_.number(whole));
-    frame_.loop(rest, frame_.end, 1, [&](LlvmValue unit) { run_block(unit, columns_ % block); });
+    auto run_blocks = [&](LlvmValue begin, LlvmValue end) {
+      if (whole > 0) frame_.loop(begin, b.CreateBinaryIntrinsic(llvm::Intrinsic::smin, end, frame_.number(whole)), 1, [&](LlvmValue unit) { run_block(unit, block); });
+      if (columns_ % block == 0) return;
+      LlvmValue rest = b.CreateBinaryIntrinsic(llvm::Intrinsic::smax, begin, frame_.number(whole));
+      frame_.loop(rest, end, 1, [&](LlvmValue unit) { run_block(unit, columns_ % block); });
+    };
+    if (kept_.empty()) return run_blocks(frame_.begin, frame_.end);
+    frame_.loop(frame_.begin, frame_.end, 1, [&](LlvmValue unit) {
+      ScopeGuard scope(e);
+      Index first = space_.variable(kernel_.units);
+      e.bind(first, unit);
+      unit_ = space_.split(first, kept_);
+      run_blocks(frame_.number(0), frame_.number((columns_ + block - 1) / block));
+    });
   }
 
  private:
-  IndexVector place(ir::Value v, const Index& column) { return space_.split(column, body_.type(v).shape); }
+  IndexVector place(ir::Value v, const Index& column) {
+    const ir::Shape& shape = body_.type(v).shape;
+    IndexVector at = unit_, behind = space_.split(column, ir::Shape(shape.begin() + kernel_.kept, shape.end()));
+    at.insert(at.end(), behind.begin(), behind.end());
+    return at;
+  }
   IndexVector operand_place(ir::Value reduction, const Index& column, const Index& row) {
     const ir::Node& node = body_[reduction];
     const ir::Shape& shape = body_.type(node.operands[0]).shape;
@@ -136,6 +152,8 @@ class ColumnEmitter {
   const ir::Kernel& kernel_;
   const ir::Function& body_;
   IndexSpace space_;
+  ir::Shape kept_;
+  IndexVector unit_;   // along the kept axes
   int64_t rows_, columns_;
   int row_unroll_ = 1;
   std::vector<std::vector<ir::Value>> sweeps_;

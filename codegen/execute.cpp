@@ -56,12 +56,15 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
 
   for (const auto& phase : entry.phases)
     for (const auto& strand : phase->strands) {
-      uint64_t step = strand->block > 0 ? strand->block : grain > 0 ? static_cast<uint64_t>(grain) : strand->calls.front()->grain;
-      for (uint64_t begin = 0; begin < strand->calls.front()->units; begin += step)
+      const uint64_t units = strand->calls.front()->units;
+      const bool same = std::all_of(strand->calls.begin(), strand->calls.end(), [&](const auto& call) { return call->units == units; });
+      uint64_t step = strand->block > 0 ? strand->block : grain > 0 && same ? static_cast<uint64_t>(grain) : strand->calls.front()->grain;
+      for (uint64_t first = 0; first < units; first += step)
         for (const auto& call : strand->calls) {
+          const uint64_t begin = first * call->units / units, end = std::min(first + step, units) * call->units / units;
           std::vector<char*> args;
           for (size_t a = 0; a < call->args.size(); ++a) args.push_back(at(call->args[a]) - (call->unit_bytes.empty() ? 0 : begin * call->unit_bytes[a]));
-          jit.lookup<gradc_kernel>(kernels.symbol(call->kernel))(args.data(), static_cast<int64_t>(begin), static_cast<int64_t>(std::min(begin + step, call->units)), scratch.get() + entry.local_bytes);
+          jit.lookup<gradc_kernel>(kernels.symbol(call->kernel))(args.data(), static_cast<int64_t>(begin), static_cast<int64_t>(end), scratch.get() + entry.local_bytes);
         }
     }
 

@@ -12,7 +12,7 @@ using ir::ElementType;
 
 bool hands_over(const Lifetime& first, const Lifetime& second) {
   return first.last == second.first && first.read.strand >= 0 && first.read.strand == second.written.strand && first.read.call < second.written.call &&
-         first.row_bytes > 0 && first.row_bytes == second.row_bytes;
+         first.row_bytes > 0 && first.row_bytes == second.row_bytes && first.rows == second.rows;
 }
 
 // Large ones first, each at the lowest place that is free while it lives, or at the very place of those that it takes over from or hands over to.

@@ -22,6 +22,7 @@ struct Lifetime {
   };
   Step written = {}, read = {};   // in phase `first`; in phase `last`, by the last reader
   uint64_t row_bytes = 0;         // row r holds the bytes from r * row_bytes to (r + 1) * row_bytes, modulo the bytes of all rows; 0: other
+  int64_t rows = 0;               // calls of a strand may count units of other sizes
 };
 
 /// Whether `second` may begin to live where `first` lies, in the phase in which `first` ends.

@@ -18,6 +18,7 @@
 #include <llvm/Support/xxhash.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "codegen/contract_plan.h"
 #include "codegen/unit_rows.h"
@@ -171,7 +172,8 @@ void Planner::append_copy(const std::string& name, Value value, int loss_call) {
 std::string Planner::barrier_between(int before, int c) const {
   if (auto it = apart[c].find(before); it != apart[c].end()) return it->second;
   const Kernel &reader = calls[c].kernel, &writer = calls[before].kernel;
-  if (reader.form == Form::column) return "sums over all of its rows";
+  if (reader.form == Form::column && reader.kept == 0) return "sums over all of its rows";
+  if (follows(before, c)) return "";
   if (reader.units != writer.units) return fmt::format("is shared out in {} unit{}, not in {}", reader.units, reader.units == 1 ? "" : "s", writer.units);
   if (!by_units(reader) || !by_units(writer)) return "is shared out otherwise than by its rows";
   for (Value v : calls[c].arguments) {
@@ -180,6 +182,28 @@ std::string Planner::barrier_between(int before, int c) const {
     if (!reads_by_rows(c, v)) return "reads all of its rows";
   }
   return "";
+}
+
+// A sum of each row of a tensor (column kernels that keep axes) is in the strand of whoever computes that tensor, though it counts other units: units are as many as
+// those rows are, or a multiple of it, row after row.
+bool Planner::follows(int before, int c) const {
+  const Kernel &reader = calls[c].kernel, &writer = calls[before].kernel;
+  if (reader.form != Form::column || reader.units == writer.units || writer.units % reader.units != 0 || !by_units(writer)) return false;
+  for (Value v : calls[c].arguments)
+    if (producer[v.id] == before && (!written_in_runs(before, v, reader.units) || !reads_by_rows(c, v))) return false;
+  auto row_major = [](const std::vector<Layout>& layouts) { return std::all_of(layouts.begin(), layouts.end(), [](const Layout& layout) { return layout.row_major(); }); };
+  return row_major(writer.argument_layouts) && row_major(writer.result_layouts);   // else calls begin at whole blocks of rows
+}
+
+// Whether a call writes v in so many runs of units, each of them as many rows of v: its leading axes, of which units count all and tiles take one at a time.
+bool Planner::written_in_runs(int c, Value v, int64_t runs) const {
+  const Kernel& kernel = calls[c].kernel;
+  const Shape& shape = f.type(v).shape;
+  if (kernel.parts > 0 || (kernel.form != Form::map && kernel.form != Form::contract)) return false;
+  int64_t rows = 1;
+  for (int64_t axis = 0; rows < runs; rows *= shape[axis++])
+    if (axis >= kernel.outer || axis >= static_cast<int64_t>(shape.size()) || shape[axis] != kernel.domain[axis] || (!kernel.tile.empty() && kernel.tile[axis] != 1)) return false;
+  return rows == runs;
 }
 
 bool Planner::reads_by_rows(int c, Value v) const {
@@ -228,10 +252,18 @@ void Planner::assign_phases() {
       if (phase[barrier.earlier] + 1 == at) notes.barriers[at].push_back(std::move(barrier));
     for (int before : after[c])
       if (phase[before] == at) joined.insert(strand[before]);
+    int64_t units = calls[c].kernel.units;
+    for (int s : joined) units = std::gcd(units, strands[s].units);
+    if (!divides(units, c, joined)) {
+      if (notes.barriers.size() <= static_cast<size_t>(++at)) notes.barriers.resize(at + 1);
+      for (int before : after[c])
+        if (phase[before] + 1 == at) notes.barriers[at].push_back({c, before, "is shared out in units that parts of a sum do not have"});
+      joined.clear(), units = calls[c].kernel.units;
+    }
     phase[c] = at;
     if (joined.empty()) {
       strand[c] = static_cast<int>(strands.size());
-      strands.push_back({at, calls[c].kernel.units, {c}});
+      strands.push_back({at, units, {c}});
       continue;
     }
     int into = *joined.begin();   // strands that meet here become one
@@ -241,7 +273,16 @@ void Planner::assign_phases() {
     }
     strand[c] = into;
     strands[into].calls.push_back(c);
+    strands[into].units = units;
   }
+}
+
+// Whether calls of these strands and call c can all be cut into so many runs of units.
+bool Planner::divides(int64_t units, int c, const std::set<int>& into) const {
+  auto fits = [&](int call) { return calls[call].kernel.parts == 0 || units == calls[call].kernel.units || units % calls[call].kernel.parts == 0; };
+  for (int s : into)
+    if (!std::all_of(strands[s].calls.begin(), strands[s].calls.end(), fits)) return false;
+  return into.empty() || fits(c);
 }
 
 std::string Planner::overwrites(const std::string& name) { return fmt::format("writes @{}, whose old value it reads", name); }

@@ -44,11 +44,11 @@ std::unique_ptr<program::CallT> Planner::emit_call(int c) {
   out->outputs = static_cast<uint32_t>(out->output_types.size());
   if (std::any_of(out->args.begin(), out->args.end(), [](const program::Place& place) { return place.space() == program::Space::local; })) {
     for (const std::vector<Value>* list : {&call.arguments, &call.results})
-      for (Value v : *list) out->unit_bytes.push_back(local.count(v) ? local.at(v) : 0);
+      for (Value v : *list) out->unit_bytes.push_back(local.count(v) ? stored_bytes(f.type(v), {}) / call.kernel.units : 0);
     out->unit_bytes.resize(out->args.size());
   }
   out->units = call.kernel.units;
-  out->grain = strand_grain(strands[strand[c]]);
+  out->grain = call_grain(c);
   out->name = describe(call.kernel);
   std::set<std::string> lines;
   for (const Node& node : call.kernel.body.nodes) {
@@ -98,7 +98,7 @@ void Planner::emit() {
     order.push_back(i);
     made[i] = std::make_unique<program::StrandT>();
     int64_t g = strand_grain(s);
-    made[i]->block = static_cast<uint64_t>(calls[s.calls.front()].kernel.block);
+    made[i]->block = static_cast<uint64_t>(calls[order_of(s).front()].kernel.block);
     made[i]->granules = static_cast<uint32_t>((s.units + g - 1) / g);
     for (int c : order_of(s)) {
       made[i]->calls.push_back(emit_call(c));

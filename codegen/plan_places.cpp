@@ -7,9 +7,12 @@
 namespace gradc::codegen {
 
 int64_t Planner::strand_grain(const Strand& s) const {
+  constexpr int64_t granules = 16;
   int64_t units = grain(calls[s.calls.front()].kernel);
+  const bool mixed = std::any_of(s.calls.begin(), s.calls.end(), [&](int c) { return calls[c].kernel.units != s.units; });
+  if (mixed) units = std::max<int64_t>(1, s.units / granules);
   for (int c : s.calls)
-    if (calls[c].kernel.parts > 0) units = grain(calls[c].kernel);
+    if (calls[c].kernel.parts > 0) units = grain(calls[c].kernel) * s.units / calls[c].kernel.units;
   return units;
 }
 
@@ -26,7 +29,7 @@ void Planner::choose_blocks() {
   for (size_t c = 0; c < calls.size(); ++c)
     for (Value v : calls[c].arguments) readers[v.id].push_back(static_cast<int>(c));
   for (const Strand& s : strands) {
-    bool wanted = std::any_of(s.calls.begin(), s.calls.end(), [&](int c) { return !calls[c].kernel.tile.empty() || calls[c].kernel.parts > 0; });
+    bool wanted = std::any_of(s.calls.begin(), s.calls.end(), [&](int c) { return !calls[c].kernel.tile.empty() || calls[c].kernel.parts > 0 || calls[c].kernel.units != s.units; });
     if (wanted && s.calls.size() > 1) block_strand(s, readers);
   }
 }
@@ -41,14 +44,14 @@ void Planner::block_strand(const Strand& s, const std::vector<std::vector<int>>&
   std::vector<Lifetime> lives;
   for (int c : order)
     for (Value v : calls[c].results) {
-      const bool by_rows = written_by_rows(c, v) && layout[v.id].row_major();
+      const bool by_rows = layout[v.id].row_major() && (written_by_rows(c, v) || written_in_runs(c, v, s.units));
       const auto& readers_of = readers[v.id];
       auto here = [&](int reader) { return strand[reader] == strand[c] && reads_by_rows(reader, v); };
       if (!by_rows || std::none_of(readers_of.begin(), readers_of.end(), here)) continue;
-      const uint64_t unit_bytes = stored_bytes(f.type(v), {}) / calls[c].kernel.units;
+      const uint64_t unit_bytes = stored_bytes(f.type(v), {}) / s.units;
       handed += unit_bytes;
       const bool result = std::any_of(f.results.begin(), f.results.end(), [&](const Result& r) { return r.value == v; });
-      if (result || placed[v.id] || unit_bytes % alignment != 0 || !std::all_of(readers_of.begin(), readers_of.end(), here)) continue;
+      if (result || placed[v.id] || unit_bytes % alignment != 0 || !written_by_rows(c, v) || !std::all_of(readers_of.begin(), readers_of.end(), here)) continue;
       int last = 0;
       for (int reader : readers_of) last = std::max(last, place_of(reader));
       values.push_back(v);
@@ -56,15 +59,17 @@ void Planner::block_strand(const Strand& s, const std::vector<std::vector<int>>&
     }
   if (handed == 0) return;
   const int64_t granule = strand_grain(s);
-  int64_t block = std::min(granule, std::max(least, static_cast<int64_t>(near / handed) / multiple * multiple));
+  const bool mixed = std::any_of(s.calls.begin(), s.calls.end(), [&](int c) { return calls[c].kernel.units != s.units; });
+  const int64_t fit = static_cast<int64_t>(near / handed);
+  int64_t block = std::min(granule, mixed ? std::max<int64_t>(fit, 1) : std::max(least, fit / multiple * multiple));
   // A thread may take several granules at once. A kernel that sums in parts, each as large as a granule, sees units of one part at a time all the same.
   if (std::any_of(s.calls.begin(), s.calls.end(), [&](int c) { return calls[c].kernel.parts > 0; })) block = nearest_divisor(granule, block);
-  for (int c : s.calls) calls[c].kernel.block = block;
+  for (int c : s.calls) calls[c].kernel.block = block * (calls[c].kernel.units / s.units);
   for (Lifetime& life : lives) life.bytes *= static_cast<uint64_t>(block);
   ArenaPlan places = plan_arena(lives);
   for (size_t i = 0; i < values.size(); ++i) {
     put(values[i], program::Space::local, places.offsets[i]);
-    local[values[i]] = lives[i].bytes / static_cast<uint64_t>(block);
+    local.insert(values[i]);
   }
   local_bytes = std::max(local_bytes, places.bytes);
 }
@@ -103,6 +108,7 @@ Lifetime Planner::lifetime(Value v, const std::vector<int>& readers, bool kept) 
   for (int c : readers) life.last = std::max(life.last, phase[c]);
   if (kept) life.last = last_phase();
   life.row_bytes = row_bytes(v);
+  life.rows = f.type(v).rank() > 0 ? f.type(v).shape[0] : 0;
   if (writer >= 0 && written_by_rows(writer, v) && f.type(v).shape[0] == calls[writer].kernel.units) life.written = {strand[writer], position[writer]};
   if (kept || life.row_bytes == 0) return life;
   if (life.first == life.last) life.read = life.written;   // should nobody read it

@@ -35,7 +35,7 @@ struct Planner {
   std::vector<bool> placed;
   struct Strand {
     int phase;
-    int64_t units;
+    int64_t units;   // that all of its calls have, or a multiple of them
     std::vector<int> calls;
   };
   std::vector<Strand> strands;
@@ -58,17 +58,21 @@ struct Planner {
   // Why a barrier stands between call `before` and call `c`; "" if one granule can run through both: `c` reads the results of `before` row
   // by row at its own unit.
   std::string barrier_between(int before, int c) const;
+  bool follows(int before, int c) const;
+  bool written_in_runs(int c, Value v, int64_t runs) const;
+  bool divides(int64_t units, int c, const std::set<int>& into) const;
   // Whether a call reads a value at the rows alone that it computes.
   bool reads_by_rows(int c, Value v) const;
   bool written_by_rows(int c, Value v) const;
   int64_t rows_size(Value v, int rows) const;
   void assign_phases();
-  // Units of a granule: as many as a part of a sum has, if one is in the strand.
+  // Units of a granule, of the strand and of one of its calls: as many as a part of a sum has, if one is in the strand.
   int64_t strand_grain(const Strand& s) const;
+  int64_t call_grain(int c) const { return strand_grain(strands[strand[c]]) * (calls[c].kernel.units / strands[strand[c]].units); }
 
   // ---- strands in blocks: what their calls hand to each other stays in cache, and where nobody else reads it, it is local to the thread
 
-  std::map<Value, uint64_t> local;   // bytes from unit to unit
+  std::set<Value> local;
   uint64_t local_bytes = 0;
   void choose_blocks();
   void block_strand(const Strand& s, const std::vector<std::vector<int>>& readers);

@@ -14,7 +14,9 @@ using ir::Kernel;
 std::string units_text(const Kernel& kernel) {
   if (kernel.units == 1) return "one unit";
   switch (kernel.form) {
-    case Form::column: return fmt::format("{} units of {} columns", kernel.units, Kernel::column_block);
+    case Form::column:
+      if (kernel.kept > 0) break;
+      return fmt::format("{} units of {} columns", kernel.units, Kernel::column_block);
     case Form::contract:
       if (kernel.parts > 0) return fmt::format("{} units of the sum, {} parts", kernel.units, kernel.parts);
       if (kernel.lane_block > 0) return fmt::format("{} units of {} columns", kernel.units, kernel.lane_block);

@@ -20,7 +20,7 @@ int64_t leading(const Shape& shape, int count) { return shape_size(Shape(shape.b
 // tiled axis begins.
 int rows_of_results(const Kernel& kernel) {
   if (!by_units(kernel) || kernel.parts > 0) return 0;
-  if (kernel.tile.empty()) return static_cast<int>(kernel.outer);
+  if (kernel.tile.empty()) return static_cast<int>(kernel.form == Form::column ? kernel.kept : kernel.outer);
   int rows = 0;
   while (rows < kernel.outer && kernel.tile[rows] == 1) ++rows;
   return leading(kernel.domain, rows) == kernel.units ? rows : 0;
@@ -70,7 +70,7 @@ int rows_of_operand(const Kernel& kernel, const Node& node, size_t k, int rows) 
 }
 }  // namespace
 
-bool by_units(const Kernel& kernel) { return kernel.form != Form::column && kernel.outer > 0 && kernel.lane_block == 0; }
+bool by_units(const Kernel& kernel) { return (kernel.form == Form::column ? kernel.kept : kernel.outer) > 0 && kernel.lane_block == 0; }
 
 std::vector<int> rows_by_unit(const Kernel& kernel) {
   const Function& body = kernel.body;

@@ -84,7 +84,7 @@ std::string describe(const Kernel& kernel) {
 }
 
 std::string key(const Kernel& kernel) {
-  std::string text = fmt::format("# {} domain {} outer {} units {}{}{}{} hero {} in_place [{}]{}\n", form_name(kernel.form), to_string(kernel.domain), kernel.outer, kernel.units,
+  std::string text = fmt::format("# {} domain {} outer {}{} units {}{}{}{} hero {} in_place [{}]{}\n", form_name(kernel.form), to_string(kernel.domain), kernel.outer, kernel.kept ? fmt::format(" kept {}", kernel.kept) : "", kernel.units,
                                  kernel.parts ? fmt::format(" in {} parts", kernel.parts) : "", kernel.block ? fmt::format(" in blocks of {}", kernel.block) : "",
                                  kernel.lane_block ? fmt::format(" of {} columns", kernel.lane_block) : kernel.tile.empty() ? "" : fmt::format(" of tiles {}", to_string(kernel.tile)),
                                  kernel.hero.valid() ? static_cast<int>(kernel.hero.id) : -1, fmt::join(kernel.in_place, ", "), layouts_text(kernel));

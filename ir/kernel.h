@@ -22,7 +22,8 @@ enum class Form : uint8_t {
   // (row values, perhaps with axes of extent 1 or a reshape between) or of the whole domain. One row after another, in one visit: reductions in
   // dependency order, then full-size results. Lanes along the inner axes.
   row,
-  // column: reductions over all `outer` leading axes; results have the shape of the remaining axes. Lanes along the last axis.
+  // column: reductions over the axes from `kept` to `outer`; results have the shape of the others. Lanes along the last axis. With kept = 0 a unit is a block of
+  // columns; else units are the kept axes, so that such a sum follows whoever computes its operand through a granule.
   column,
   // pairs: the one result is a matrix rounded to bf16 as contracts multiply it: its layout puts neighbours along one axis next to each other and
   // blocks of 16 of the other axis side by side (`paired` in layout.h). Units are rows.
@@ -37,14 +38,15 @@ struct Kernel {
   Function body;
   Value hero;              // contract: that node; else invalid
   Shape domain;            // map, row, column: as above; contract: the hero's result shape
-  int64_t outer = 0;            // row, column: number of leading axes; map: number of leading axes that units count; contract: axes
+  int64_t outer = 0;            // row, column: number of leading axes (of column: with the kept ones); map: number of leading axes that units count; contract: axes
                                 // of the result that units count (batch indices and the row index)
   int64_t units = 1;            // extent of the partition index: a kernel call computes units [begin, end)
                                 //   map, row, pairs, contract: the leading `outer` axes, flattened; if map has outer = 0: blocks of
                                 //   `flat_block` elements of the flattened domain, or the rows that start there if an access is not flat
                                 //   contract with lane_block > 0: blocks of that many elements of the result's last axis; outer = 0 then
-                                //   column: blocks of `column_block` columns of the flattened kept axes
+                                //   column: blocks of `column_block` columns of the flattened axes behind the summed ones; the `kept` axes, flattened, if there are any
                                 //   map with a tile: the leading `outer` axes' tiles, flattened
+  int64_t kept = 0;             // column: leading axes that are not summed
   int64_t lane_block = 0;       // contract
   int64_t parts = 0;            // contract: units count the summed index; the result's first index says in which of so many equal parts of it a sum is. The
                                 //   first call of a part writes, later ones, for what follows, add

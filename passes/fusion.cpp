@@ -45,7 +45,8 @@ void set_units(Kernel& kernel, const Group& group) {
       break;
     case Form::column: {
       kernel.outer = group.outer;
-      kernel.units = (count(group.outer, rank) + Kernel::column_block - 1) / Kernel::column_block;
+      kernel.kept = group.kept;
+      kernel.units = group.kept > 0 ? count(0, group.kept) : (count(group.outer, rank) + Kernel::column_block - 1) / Kernel::column_block;
       break;
     }
     case Form::map: {

@@ -111,8 +111,8 @@ class Former {
       case Form::contract: return is_map(node.op) && s == group.domain && group.parts == 0;
       case Form::pairs: return false;
       case Form::column: {
-        if (s != Shape(group.domain.begin() + group.outer, group.domain.end())) return false;
-        return is_map(node.op) || (column_reduction(node) && g_.shape(node.operands[0]) == group.domain);
+        if (s != group.column_shape()) return false;
+        return is_map(node.op) || (column_reduction(node) && g_.shape(node.operands[0]) == group.domain && reduced_axes(node).front() == group.kept);
       }
       case Form::row:
         if (is_map(node.op)) return s == group.domain || s == group.outer_shape();
@@ -153,7 +153,7 @@ class Former {
       if (group.form == Form::contract && for_rows_[v.id] && stored_anyway(read.base)) return because::rows_only;
     }
     for (int other : from)
-      if (other != g && g_.depends(other, g)) return because::circle;
+      if (other != g && g_.depends(other, g) && !serves_alone(other, g, v)) return because::circle;
     for (int other : awaited)
       if (g_.depends(other, g)) return because::waits;
     return "";
@@ -183,18 +183,51 @@ class Former {
       joined = static_cast<int>(g_.all.size());
       g_.all.push_back(fresh(v));
     }
+    for (auto it = from.begin(); it != from.end();)
+      if (int other = *it++; other != joined && g_.depends(other, joined)) absorb(other, joined), from.erase(other);
     add(v, joined, from, awaited);
     if (g_.all[joined].form == Form::map)
       for (int other : from) join_maps(joined, other);
   }
 
-  // A kernel that reduces the same rows or columns and reads a tensor which the reduction's operand is computed from: one visit serves both.
+  // Whether map group `other` is for v alone, a reduction that joins column group g of which the maps read results: deviations from a mean that are squared and
+  // summed. They are computed there, in the sweep over the same columns that comes after the mean's.
+  bool serves_alone(int other, int g, Value v) const {
+    const Group &maps = g_.all[other], &columns = g_.all[g];
+    if (columns.form != Form::column || maps.form != Form::map || maps.domain != columns.domain || maps.waits) return false;
+    for (int need : maps.needs)
+      if (need != g && g_.depends(need, g)) return false;
+    std::vector<Value> stack = maps.nodes;
+    while (!stack.empty()) {
+      Value at = stack.back();
+      stack.pop_back();
+      if (result_[at.id]) return false;
+      for (Value user : users_[at.id]) {
+        if (is_view(f_[user].op)) stack.push_back(user);
+        else if (user != v && g_.of[user.id] != other) return false;
+      }
+    }
+    return true;
+  }
+
+  void absorb(int other, int g) {
+    Group gone = std::exchange(g_.all[other], {});
+    for (Value node : gone.nodes) g_.of[node.id] = g;
+    g_.all[g].nodes.insert(g_.all[g].nodes.end(), gone.nodes.begin(), gone.nodes.end());
+    gone.needs.erase(g);
+    g_.all[g].needs.merge(gone.needs);
+  }
+
+  // A kernel that reduces the same rows or columns and reads a tensor which the reduction's operand is computed from: one visit serves both. Columns: or one
+  // whose results that operand is computed from (serves_alone).
   std::optional<int> reduced_beside(Value v) const {
     Group wanted = fresh(v);
-    std::set<Value> roots = full_size_roots(f_[v].operands[0], wanted.domain);
+    std::set<int> read;
+    std::set<Value> roots = full_size_roots(f_[v].operands[0], wanted.domain, &read);
     for (int g = static_cast<int>(g_.all.size()); g-- > 0;) {
       const Group& group = g_.all[g];
-      if (group.form != wanted.form || group.domain != wanted.domain || group.outer != wanted.outer) continue;
+      if (group.form != wanted.form || group.domain != wanted.domain || group.outer != wanted.outer || group.kept != wanted.kept) continue;
+      if (group.form == Form::column && read.count(g)) return g;
       for (Value node : group.nodes)
         for (Value operand : f_[node].operands)
           for (Value root : full_size_roots(operand, wanted.domain))
@@ -203,15 +236,17 @@ class Former {
     return std::nullopt;
   }
 
-  // Tensors as large as a kernel's domain that a value reads through views and maps in map groups.
-  std::set<Value> full_size_roots(Value v, const Shape& domain) const {
+  // Tensors as large as a kernel's domain that a value reads through views and maps in map groups. `read`: groups of all others.
+  std::set<Value> full_size_roots(Value v, const Shape& domain, std::set<int>* read = nullptr) const {
     std::set<Value> roots, seen;
     std::vector<Value> stack = {v};
     while (!stack.empty()) {
       Value at = g_.base(stack.back());
       stack.pop_back();
       if (!seen.insert(at).second) continue;
-      if (int g = g_.of[at.id]; g >= 0 && g_.all[g].form == Form::map) stack.insert(stack.end(), f_[at].operands.begin(), f_[at].operands.end());
+      const int g = g_.of[at.id];
+      if (read && g >= 0) read->insert(g);
+      if (g >= 0 && g_.all[g].form == Form::map && is_map(f_[at].op)) stack.insert(stack.end(), f_[at].operands.begin(), f_[at].operands.end());
       else if (f_[at].op != Op::constant && f_[at].op != Op::iota && f_[at].type.size() == shape_size(domain)) roots.insert(at);
     }
     return roots;
@@ -268,7 +303,8 @@ class Former {
       group.domain = g_.shape(node.operands[0]);
       group.form = trailing(node) ? Form::row : Form::column;
       int64_t reduced = static_cast<int64_t>(reduced_axes(node).size());
-      group.outer = group.form == Form::row ? static_cast<int64_t>(group.domain.size()) - reduced : reduced;
+      group.kept = group.form == Form::row ? 0 : reduced_axes(node).front();
+      group.outer = group.form == Form::row ? static_cast<int64_t>(group.domain.size()) - reduced : group.kept + reduced;
     }
     return group;
   }
@@ -334,20 +370,33 @@ bool expensive(const Node& node) {
   return !is_map(node.op) ? true : ops.count(node.op) > 0;
 }
 
+namespace {
+constexpr int64_t narrow = 4;    // kept columns up to which lanes along a long reduction are better
+constexpr int64_t few = 16;
+int64_t product(const Shape& shape, int64_t first, int64_t limit) { return std::accumulate(shape.begin() + first, shape.begin() + limit, int64_t{1}, std::multiplies<>()); }
+}  // namespace
+
+bool sums_columns(const Function& f, const Node& node) {
+  if (node.op != Op::reduce_sum) return false;
+  for (Value v = node.operands[0]; is_view(f[v].op); v = f[v].operands[0])
+    if (f[v].op == Op::windows) return false;
+  const std::vector<int64_t> axes = reduced_axes(node);
+  const Shape& from = f.type(node.operands[0]).shape;
+  const bool neighbours = !axes.empty() && axes.back() - axes.front() + 1 == static_cast<int64_t>(axes.size());
+  return neighbours && axes.front() > 0 && product(from, axes.front(), axes.back() + 1) > few && product(from, axes.back() + 1, static_cast<int64_t>(from.size())) > narrow;
+}
+
 bool reduces_in_map(const Function& f, const Node& node) {
-  constexpr int64_t narrow = 4;    // kept columns up to which lanes along a long reduction are better
-  constexpr int64_t few = 16;
   if (node.op == Op::fold) return true;
   const std::vector<int64_t> axes = reduced_axes(node);
   if (axes.empty()) return false;
   const Shape& from = f.type(node.operands[0]).shape;
-  auto product = [&](int64_t first, int64_t limit) { return std::accumulate(from.begin() + first, from.begin() + limit, int64_t{1}, std::multiplies<>()); };
   int64_t count = 1;
   for (int64_t axis : axes) count *= from[axis];
   for (Value v = node.operands[0]; is_view(f[v].op); v = f[v].operands[0])
     if (f[v].op == Op::windows && count <= few) return true;
-  if (product(0, axes.front()) == 1) return false;   // columns
-  int64_t kept = product(axes.back() + 1, static_cast<int64_t>(from.size()));
+  if (product(from, 0, axes.front()) == 1 || sums_columns(f, node)) return false;
+  int64_t kept = product(from, axes.back() + 1, static_cast<int64_t>(from.size()));
   return kept > narrow || (kept > 1 && count <= few);
 }
 

@@ -13,7 +13,8 @@ namespace gradc::passes {
 struct Group {
   ir::Form form = ir::Form::map;
   ir::Shape domain;
-  int64_t outer = 0;              // row: leading axes that count rows; column: leading axes that are summed
+  int64_t outer = 0;              // row: leading axes that count rows; column: leading axes that are summed, after the `kept` ones
+  int64_t kept = 0;               // column
   int64_t paired = 0;             // pairs: the axis along which they are
   int64_t parts = 0;              // contract: a sum in so many parts (ir/kernel.h)
   ir::Value hero;
@@ -21,6 +22,11 @@ struct Group {
   std::set<int> needs;            // groups that it reads from directly, or waits for
   bool waits = false;             // it reads something through `after`
   ir::Shape outer_shape() const { return {domain.begin(), domain.begin() + outer}; }
+  ir::Shape column_shape() const {   // of a column kernel's results
+    ir::Shape shape(domain.begin(), domain.begin() + kept);
+    shape.insert(shape.end(), domain.begin() + outer, domain.end());
+    return shape;
+  }
 };
 
 struct Groups {
@@ -55,6 +61,9 @@ bool expensive(const ir::Node&);
 /// Whether a reduction is an element of a map kernel, summed where it is read: lanes run over axes that it keeps, as in pooling. The others have a form
 /// of their own, in which rows or columns are reduced.
 bool reduces_in_map(const ir::Function&, const ir::Node&);
+
+/// Whether it is a sum over neighbouring axes with lanes along what follows them: a column kernel with whatever comes before as units.
+bool sums_columns(const ir::Function&, const ir::Node&);
 
 /// Puts every node that computes something into a group.
 void form_groups(Groups&);

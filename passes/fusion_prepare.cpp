@@ -9,6 +9,7 @@
 #include "passes/filters.h"
 #include "passes/fusion.h"
 #include "passes/fusion_groups.h"
+#include "passes/sums.h"
 
 namespace gradc::passes {
 using namespace ir;
@@ -53,7 +54,13 @@ void prepare_for_fusion(Function& f) {
       map[i] = b.reduce(node.op, b.reduce(node.op, x, inner), {0});
       continue;
     }
-    if (trailing || (leading && node.op != Op::argmax && node.op != Op::reduce_prod && node.type.size() > narrow)) {
+    if (leading && node.op == Op::reduce_sum) {
+      if (Value total = sum_by_samples(b, node); total.valid()) {
+        map[i] = total;
+        continue;
+      }
+    }
+    if (trailing || sums_columns(out, node) || (leading && node.op != Op::argmax && node.op != Op::reduce_prod && node.type.size() > narrow)) {
       map[i] = out.append(std::move(node));
       continue;
     }

@@ -52,8 +52,10 @@ static void run_granules(const ResolvedStrand& strand, int64_t first, int64_t co
   if (strand.block > 0) {
     const ResolvedCall& front = strand.calls.front();
     const int64_t last = std::min((first + count) * front.grain, front.units);
-    for (int64_t begin = first * front.grain; begin < last; begin += strand.block)
-      for (const ResolvedCall& call : strand.calls) invoke(call, begin, std::min(begin + strand.block, last));
+    for (int64_t begin = first * front.grain; begin < last; begin += strand.block) {
+      const int64_t end = std::min(begin + strand.block, last);
+      for (const ResolvedCall& call : strand.calls) invoke(call, begin * call.units / front.units, end * call.units / front.units);   // runs of units: granules are as many
+    }
     return;
   }
   for (const ResolvedCall& call : strand.calls) {

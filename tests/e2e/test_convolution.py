@@ -12,7 +12,7 @@ layer conv(filters: int)(x: f32[n, h, w, c]) {
     einsum("nijuvc,uvck->nijk", windows(x, [3, 3], 1, "same"), k)
 }
 model net(image: f32[n, 12, 12]) -> f32[n, 2] {
-    reshape(image, [n, 12, 12, 1]) |> conv(16) |> relu |> conv(32) |> relu |> conv(16) |> relu |> flatten |> dense(2)
+    reshape(image, [n, 12, 12, 1]) |> conv(16) |> relu |> conv(32) |> batch_norm |> relu |> conv(16) |> relu |> flatten |> dense(2)
 }
 train on shapes.train {
     batch 32

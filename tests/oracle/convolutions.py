@@ -195,7 +195,8 @@ def cases():
         yield Case("pad2d", f'pad2d([2, 1], [0, 3], "{mode}")', [2, 4, 5, 3], lambda x, p, m=other: nhwc(padded(nchw(x), [(2, 0), (1, 3)], m)))
     yield Case("global", "global_avg_pool", [2, 5, 6, 3], lambda x, p: x.mean((1, 2)))
     yield Case("global", "global_max_pool", [2, 5, 6, 3], lambda x, p: x.amax((1, 2)))
-    for image in ([3, 5, 4, 6], [16, 7]):
+    yield Case("global", "global_avg_pool", [9, 7, 7, 16], lambda x, p: x.mean((1, 2)))
+    for image in ([3, 5, 4, 6], [16, 7], [16, 14, 14, 16], [12, 9, 11, 24]):
         yield batch_norm(image)
     for groups in (1, 2, 6):
         yield group_norm([2, 5, 4, 6], groups)

@@ -171,6 +171,22 @@ TEST_CASE("batch statistics in the column form", "[kernel]") {
   }
 }
 
+TEST_CASE("sums of each sample in the column form: moments, in two sweeps", "[kernel]") {
+  for (int64_t channels : {5, 16, 33, 64, 100, 200}) {
+    Function f;
+    Builder b(f);
+    Shape shape = {5, 3, 7, channels};
+    Value x = b.input("a0", {ElementType::f32, shape}), factor = b.input("a1", {ElementType::f32, {channels}});
+    Value mean = b.reduce(Op::reduce_mean, x, {1, 2});
+    Value centred = b.make(Op::sub, {x, b.broadcast(mean, shape, {0, 3})});
+    Value squares = b.reduce(Op::reduce_sum, b.make(Op::mul, {centred, centred}), {1, 2});
+    Kernel kernel = finish(Form::column, f, shape, 3, {mean, b.map(Op::mul, {squares, factor}), b.reduce(Op::reduce_max, x, {1, 2})});
+    kernel.kept = 1;
+    kernel.units = shape[0];
+    CHECK(difference(kernel) == "");
+  }
+}
+
 TEST_CASE("Adam's update, in place, with scalars in f64", "[kernel]") {
   Function f;
   Builder b(f);
