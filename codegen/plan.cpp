@@ -191,6 +191,11 @@ bool Planner::follows(int before, int c) const {
   if (reader.form != Form::column || reader.units == writer.units || writer.units % reader.units != 0 || !by_units(writer)) return false;
   for (Value v : calls[c].arguments)
     if (producer[v.id] == before && (!written_in_runs(before, v, reader.units) || !reads_by_rows(c, v))) return false;
+  constexpr uint64_t near = 512 << 10;   // a block of the strand is a row at least: of large images finer blocks are better, that stay in the second-level cache
+  uint64_t touched = 0;
+  for (const std::vector<Value>* list : {&calls[before].arguments, &calls[before].results})
+    for (Value v : *list) touched += stored_bytes(f.type(v), layout[v.id]);
+  if (!writer.tile.empty() && touched / reader.units > near) return false;
   auto row_major = [](const std::vector<Layout>& layouts) { return std::all_of(layouts.begin(), layouts.end(), [](const Layout& layout) { return layout.row_major(); }); };
   return row_major(writer.argument_layouts) && row_major(writer.result_layouts);   // else calls begin at whole blocks of rows
 }

@@ -71,6 +71,24 @@ TEST_CASE("no barrier stands between a convolution and the sums of its samples")
   }
 }
 
+TEST_CASE("large samples are summed in a phase of their own, so that blocks of tiles stay small") {
+  Function f = normalised(8, 64, 32, 64);
+  KernelTable table;
+  gradc::program::ProgramT program;
+  std::vector<KernelCall> calls = kernels(f, Winograd::tile4);
+  plan_entry({}, f, calls, table, program);
+  int found = 0;
+  for (const auto& phase : program.entries[0]->phases)
+    for (const auto& strand : phase->strands)
+      if (table.kernels()[strand->calls.back()->kernel].kept > 0) {
+        ++found;
+        CHECK(strand->calls.size() == 1);
+        CHECK(strand->calls[0]->units == 8);
+      }
+  CHECK(found == 1);
+  CHECK(program.entries[0]->local_bytes < 2 << 20);
+}
+
 TEST_CASE("statistics behind a convolution, planned and run") {
   for (auto [samples, extent, channels, filters] : {std::array<int64_t, 4>{16, 13, 16, 24}, {9, 20, 3, 16}, {37, 12, 16, 70}})
     for (Winograd how : {Winograd::never, Winograd::tile2, Winograd::tile4})
