@@ -203,7 +203,33 @@ void choose_dot(ContractPlan& plan) {
   plan.row_block = plan.heights[0];
 }
 
-constexpr int64_t copied_bytes = 24 << 10, waiting_bytes = 160 << 10;   // of lines and of sums: both stay near
+constexpr int64_t copied_bytes = 24 << 10, image_bytes = 48 << 10, waiting_bytes = 160 << 10;   // of lines, of all lines of an image, of sums: they stay near
+
+// The last index that units count, if it chooses the lines that a unit reads, next to those of the unit before; -1 if there is no such thing.
+int walked_axis(const ContractPlan& plan) {
+  const ContractLines& lines = *plan.lines_of_a;
+  if (!lines.bordered || lines.guards.size() != 1 || lines.guards[0].step != 1 || plan.dynamic_rows || plan.dynamic_lanes) return -1;
+  int last = -1;
+  for (size_t i = 0; i < plan.axes.size(); ++i) {
+    if (plan.axes[i].role != AxisRole::loop) continue;
+    if (!plan.axes[i].outer) return -1;
+    last = static_cast<int>(i);
+  }
+  for (size_t i = 0; i < plan.axes.size(); ++i)
+    if ((lines.guards[0].axes[i] != 0) != (static_cast<int>(i) == last)) return -1;
+  return last >= 0 && lines.guards[0].axes[last] > 0 ? last : -1;
+}
+
+// Whether a tile's rows are all there are, and its results a piece of memory: lanes are the last index but one, rows the last.
+bool whole_places(const ContractPlan& plan) {
+  const int last = static_cast<int>(plan.axes.size()) - 1;
+  if (plan.dynamic_lanes || plan.row_axis != last || plan.lane_axis != last - 1 || plan.heights[0] != plan.rows) return false;
+  for (size_t i = 0; i < plan.kernel.body.results.size(); ++i) {
+    const Type& type = plan.kernel.body.type(plan.kernel.body.results[i].value);
+    if (type.element != plan.element || shape_size(type.shape) != shape_size(plan.kernel.domain) || !plan.kernel.result_layout(i).row_major()) return false;
+  }
+  return true;
+}
 
 void choose_lines(ContractPlan& plan, const Target& target) {
   const int64_t bytes = element_bytes(plan.element);
@@ -212,15 +238,20 @@ void choose_lines(ContractPlan& plan, const Target& target) {
   const int64_t call = plan.dynamic_rows ? std::min(plan.rows, grain(plan.kernel.units)) : plan.rows;
   room.calls = {{call, plan.rows / call}};
   if (plan.rows % call) room.calls.push_back({plan.rows % call, 1});
-  if (lines.across) room.lane_vectors = 1;   // lines begin and end anywhere in a vector
+  if (plan.dynamic_lanes) room.lane_vectors = 1;   // units begin and end anywhere in a vector
   use(plan, rank_tiles(room, target).front());
   plan.depth_block = plan.depth, plan.row_block = plan.rows;
+  plan.interleaved = lines.across && whole_places(plan);
   const int64_t count = lines.digits[lines.line].extent;
   lines.at_once = count;
   if (lines.bordered && !lines.across) {
     lines.line_stride = up(lines.line_stride, 16);
     if (lines.line_stride * bytes % 1024 == 0) lines.line_stride += 16;
     if (lines.line > 0) lines.at_once = std::clamp<int64_t>(copied_bytes / (lines.line_stride * bytes), 1, count);
+  }
+  if (int axis = walked_axis(plan); lines.line == 0 && axis >= 0 && lines.guards[0].extent * lines.line_stride * bytes <= image_bytes) {
+    lines.walks = axis;
+    lines.at_once = lines.guards[0].extent;
   }
   if (lines.line > 0) lines.waiting_units = std::clamp<int64_t>(waiting_bytes / (up(plan.lanes, plan.width) * bytes) / 16 * 16, 16, plan.kernel.units);
 }

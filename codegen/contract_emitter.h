@@ -66,7 +66,9 @@ class ContractEmitter {
   // ---- the direct form (contract_lines.cpp)
   void run_lines();
   void line_block();
-  void copy_lines(LlvmValue first, LlvmValue last);
+  void copy_lines(LlvmValue first, LlvmValue last, LlvmValue from_line);   // of the lines [first, last) those from `from_line` on
+  LlvmValue not_yet_copied(LlvmValue first);
+  LlvmValue copy_of(LlvmValue line, LlvmValue first);
   void clear_borders();
   std::pair<LlvmValue, LlvmValue> digit_range(int digit);   // of lines that exist
   Values line_products(const Panel&, int height, LlvmValue row, LlvmValue first, LlvmValue last, Values sums);
@@ -141,6 +143,8 @@ class ContractEmitter {
   // in the dot form.
   void prefetch_in_place(const Panel&, LlvmValue row);   // what the epilogue of these elements overwrites
   void store_results(const Values& index, LlvmValue sum, LlvmValue mask);
+  Values results(Expression&, const Values& index, LlvmValue sum, LlvmValue mask);
+  void finish_interleaved(const Panel&, llvm::ArrayRef<LlvmValue> sums);
 
   // ---- small things
   LlvmValue number(int64_t value) { return b_.getInt64(value); }

@@ -69,7 +69,7 @@ void ContractEmitter::line_block() {
   auto [begin, end] = digit_range(lines.line);
   LlvmValue begin_line = begin, end_line = end;
   auto tiles = [&](LlvmValue first, LlvmValue last) {
-    if (lines.bordered) copy_lines(first, last);
+    if (lines.bordered) copy_lines(first, last, lines.walks < 0 ? first : not_yet_copied(first));
     for_panels([&](const Panel& panel) {
       row_tiles(row_first_, row_last_, [&](int height, LlvmValue row) {
         Values sums = zero_sums(static_cast<size_t>(height * panel.vectors));
@@ -80,6 +80,7 @@ void ContractEmitter::line_block() {
           return;
         }
         sums = line_products(panel, height, row, first, last, std::move(sums));
+        if (plan_.interleaved) return finish_interleaved(panel, sums);
         if (plan_.epilogue_in_loop) {
           store_sums(sums, panel, scratch_at(plan_.tile_offset));
           finish_rows(panel, row, number(height), scratch_at(plan_.tile_offset));
@@ -91,6 +92,21 @@ void ContractEmitter::line_block() {
   };
   if (lines.at_once >= lines.digits[lines.line].extent) return tiles(begin_line, end_line);
   loop(begin_line, end_line, lines.at_once, [&](LlvmValue first) { tiles(first, minimum(add(first, number(lines.at_once)), end_line)); });
+}
+
+// The unit before has copied the lines of all digits but the last ones, unless this one begins a call or an image.
+LlvmValue ContractEmitter::not_yet_copied(LlvmValue first) {
+  const ContractLines& lines = *plan_.lines_of_a;
+  LlvmValue begins = b_.CreateOr(b_.CreateICmpEQ(place_, frame_.begin), b_.CreateICmpEQ(index_[lines.walks], number(0)));
+  LlvmValue next = number(std::max<int64_t>(lines.digits[lines.line].extent - lines.guards[0].axes[lines.walks], 0));
+  return b_.CreateSelect(begins, first, b_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, first, next));
+}
+
+// Where a line lies among the copies: all lines of an image do, or those from `first` on.
+LlvmValue ContractEmitter::copy_of(LlvmValue line, LlvmValue first) {
+  const ContractLines& lines = *plan_.lines_of_a;
+  if (lines.walks < 0) return b_.CreateSub(line, first);
+  return add(line, add(number(lines.guards[0].offset), times(index_[lines.walks], lines.guards[0].axes[lines.walks])));
 }
 
 LlvmValue ContractEmitter::waiting_sums(const Panel& panel, LlvmValue row) {
@@ -116,7 +132,7 @@ Values ContractEmitter::line_products(const Panel& panel, int height, LlvmValue 
     }
     for (size_t i = 0; i < digits.size(); ++i) {
       const bool line = static_cast<int>(i) == lines.line;
-      if (copied && line) place = add(place, times(b_.CreateSub(digits[i], first), lines.line_stride));
+      if (copied && line) place = add(place, times(copy_of(digits[i], first), lines.line_stride));
       else if (!copied || lines.digits_within[i]) place = add(place, times(digits[i], of_a ? lines.digits[i].a : lines.digits[i].b));
     }
     made.depth_stride = access.depth;
@@ -148,7 +164,7 @@ void ContractEmitter::clear_borders() {
   });
 }
 
-void ContractEmitter::copy_lines(LlvmValue first, LlvmValue last) {
+void ContractEmitter::copy_lines(LlvmValue first, LlvmValue last, LlvmValue from_line) {
   const ContractLines& lines = *plan_.lines_of_a;
   constexpr int64_t at_a_time = 4;
   const int64_t width = plan_.width, size = lines.end - lines.begin, whole = size / (at_a_time * width) * (at_a_time * width);
@@ -159,9 +175,9 @@ void ContractEmitter::copy_lines(LlvmValue first, LlvmValue last) {
   for (size_t i = 0; i < plan_.axes.size(); ++i)
     if (plan_.axes[i].role == AxisRole::loop && !lines.axes_within[i]) start = add(start, times(index_[i], source.axes[i]));
   for (int i = 0; i < lines.line; ++i) start = add(start, times(digits_[i], stride(i)));
-  loop(first, last, 1, [&](LlvmValue line) {
+  loop(from_line, last, 1, [&](LlvmValue line) {
     LlvmValue from = at(buffer.pointer, add(start, times(line, stride(lines.line))));
-    LlvmValue to = at(scratch_at(lines.lines_offset), add(times(b_.CreateSub(line, first), lines.line_stride), number(lines.begin)));
+    LlvmValue to = at(scratch_at(lines.lines_offset), add(times(copy_of(line, first), lines.line_stride), number(lines.begin)));
     if (lines.across && lines.channels > 1) {
       for (int64_t x = 0; x < size; x += width)
         for (int64_t c = 0; c < lines.channels; c += width) {

@@ -81,6 +81,8 @@ struct ContractLines {
   std::vector<bool> axes_within;         // which axes and digits move along the line
   std::vector<bool> digits_within;
   int64_t at_once = 0;                   // lines that are copied at once, all if sums are not to wait
+  // Units walk down an image along this axis, and the copies of all its lines have room: each line is copied once, when it is first asked for. -1: they do not.
+  int walks = -1;
   int64_t waiting_units = 0;             // whose sums wait in scratch between lines; 0: none
   int64_t lines_offset = 0, sums_offset = 0;   // in scratch
 };
@@ -113,6 +115,7 @@ struct ContractPlan : ContractChoice {
   int64_t depth_block = 1;                           // reduced elements that are packed at once
   int64_t a_row_stride = 1, a_depth_stride = 1;      // of packed a, in elements
   int64_t row_block = 1;                             // rows between which packed operands are reused
+  bool interleaved = false;                          // all rows of a tile go to memory together, lane by lane
   bool epilogue_in_loop = false;                     // accumulators go through scratch to a loop over rows
   int64_t a_low = 0, b_low = 0;                      // bf16x3: elements from packed high halves to low ones
   // Scratch in bytes: packed b, packed a, accumulators, a block of them transposed, where the deferred ones belong.

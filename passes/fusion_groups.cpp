@@ -323,14 +323,26 @@ class Former {
   }
 
   // How many leading indices of a product units count: all but the last one, or those before a batch index that follows others. So a row that is
-  // multiplied by many matrices, one for each place of a Winograd tile, is one unit.
+  // multiplied by many matrices, one for each place of a Winograd tile, is one unit; and so is a line of windows that has padding at its ends, if it is long.
   int64_t product_units(const Node& node) const {
     ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
     auto batch = [&](char c) { return spec.a.find(c) != spec.a.npos && spec.b.find(c) != spec.b.npos; };
     int64_t most = std::max<int64_t>(node.type.rank() - 1, 0);
     for (int64_t i = 1; i < most; ++i)
       if (batch(spec.result[i]) && !batch(spec.result[i - 1])) return i;
+    constexpr int64_t long_line = 12;
+    if (most >= 2 && spec.b.find(spec.result[most - 1]) == spec.b.npos && node.type.shape[most - 1] >= long_line && padded(node.operands[0], spec.a.find(spec.result[most - 1]))) return most - 1;
     return most;
+  }
+
+  // Whether that axis runs over windows some of whose elements may be missing.
+  bool padded(Value v, size_t axis) const {
+    while (f_[v].op == Op::reshape && f_[v].type.rank() <= f_.type(f_[v].operands[0]).rank()) v = f_[v].operands[0];
+    if (f_[v].op != Op::windows) return false;
+    const auto &axes = f_[v].attrs.integers(Attr::axes), &low = f_[v].attrs.integers(Attr::low), &high = f_[v].attrs.integers(Attr::high);
+    for (size_t i = 0; i < axes.size(); ++i)
+      if (axes[i] == static_cast<int64_t>(axis)) return low[i] > 0 || high[i] > 0;
+    return false;
   }
 
   // All scalar groups that wait for no tensor become one.

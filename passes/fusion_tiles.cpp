@@ -1,6 +1,7 @@
 // A small transform, y[.., i, ..] = sum over j of literal[i, j] x[.., j, ..], knows its factors where i is known while code is emitted: along the axes of the
 // domain that i follows, whole tiles are computed at once. i is an axis of the domain itself, or a place within the windows that a fold puts next to
-// each other (size = stride): element h of the result is place h % size of window h / size.
+// each other (size = stride): element h of the result is place h % size of window h / size. Likewise what is reduced from a window and read by each place in it,
+// as in the gradient of pooling, is computed once if the places of a window are a tile.
 #include "passes/fusion_tiles.h"
 
 #include <algorithm>
@@ -13,15 +14,15 @@ namespace gradc::passes {
 using namespace ir;
 
 namespace {
-// What an axis of some value in the body is: index % extent along an axis of the domain.
+// What an axis of some value in the body is: index % extent along an axis of the domain, or several such, the last one moving fastest; empty if it is something else.
 struct Origin {
   int64_t axis, extent;
 };
-using Origins = std::vector<std::optional<Origin>>;
+using Origins = std::vector<std::vector<Origin>>;
 
 class Tiles {
  public:
-  explicit Tiles(const Kernel& kernel) : body_(kernel.body), tile_(kernel.domain.size(), 1) {}
+  explicit Tiles(const Kernel& kernel) : body_(kernel.body), domain_(kernel.domain), tile_(kernel.domain.size(), 1) {}
 
   void visit(Value v, Origins at) {
     const Node& node = body_[v];
@@ -34,13 +35,13 @@ class Tiles {
       for (size_t i = 0; i < spec.result.size(); ++i) {
         if (size_t k = rest.find(spec.result[i]); k != rest.npos) from[k] = at[i];
         if (known.find(spec.result[i]) == known.npos) continue;
-        found_ = true;
-        if (at[i]) tile_[at[i]->axis] = std::max(tile_[at[i]->axis], at[i]->extent);
+        take(at[i]);
       }
       visit(node.operands[1 - *literal], from);
     } else if (node.op == Op::fold) {
       visit(node.operands[0], through_fold(node, at));
     } else if (is_view(node.op) && node.op != Op::after) {
+      if (node.op == Op::broadcast) share(node, at);
       visit(node.operands[0], through_view(node, at));
     }
   }
@@ -50,8 +51,27 @@ class Tiles {
  private:
   static constexpr int64_t most = 64;   // elements at once
   const Function& body_;
+  const Shape& domain_;
   Shape tile_;
   bool found_ = false;
+
+  void take(const std::vector<Origin>& origins) {
+    found_ = true;
+    for (const Origin& origin : origins) tile_[origin.axis] = std::max(tile_[origin.axis], origin.extent);
+  }
+
+  // Places of windows that lie next to each other read the same reduction.
+  void share(const Node& broadcast, const Origins& at) {
+    Value source = broadcast.operands[0];
+    while (is_view(body_[source].op)) source = body_[source].operands[0];
+    if (!is_reduce(body_[source].op)) return;
+    const auto& kept = broadcast.attrs.integers(Attr::axes);
+    for (size_t i = 0; i < at.size(); ++i) {
+      if (std::find(kept.begin(), kept.end(), static_cast<int64_t>(i)) != kept.end()) continue;
+      const bool within = !at[i].empty() && std::all_of(at[i].begin(), at[i].end(), [&](const Origin& o) { return o.extent < domain_[o.axis]; });
+      if (within) take(at[i]);
+    }
+  }
 
   Origins through_fold(const Node& fold, const Origins& at) const {
     Origins from(body_.type(fold.operands[0]).rank());
@@ -60,9 +80,9 @@ class Tiles {
     for (size_t i = 0; i < at.size(); ++i) {
       if (i < first) from[i] = at[i];
       else if (i >= first + count) from[i + count] = at[i];
-      else if (size_t k = i - first; size[k] == fold.attrs.integers(Attr::stride)[k] && fold.attrs.integers(Attr::low)[k] == 0 && fold.attrs.integers(Attr::dilation)[k] == 1 && at[i] &&
-                                     at[i]->extent == fold.type.shape[i])
-        from[i + count] = Origin{at[i]->axis, size[k]};
+      else if (size_t k = i - first; size[k] == fold.attrs.integers(Attr::stride)[k] && fold.attrs.integers(Attr::low)[k] == 0 && fold.attrs.integers(Attr::dilation)[k] == 1 && at[i].size() == 1 &&
+                                     at[i][0].extent == fold.type.shape[i])
+        from[i + count] = {{at[i][0].axis, size[k]}};
     }
     return from;
   }
@@ -75,12 +95,27 @@ class Tiles {
     } else if (view.op == Op::broadcast) {
       for (size_t i = 0; i < from.size(); ++i) from[i] = at[view.attrs.integers(Attr::axes)[i]];
     } else if (view.op == Op::reshape) {
-      // Axes that have as many elements before them and are as long.
-      int64_t before = 1;
-      for (size_t i = 0, k = 0, seen = 1; k < source.size(); before *= source[k], ++k) {
-        while (i < to.size() && static_cast<int64_t>(seen) < before) seen *= to[i++];
-        while (i < to.size() && to[i] == 1 && source[k] != 1) ++i;
-        if (i < to.size() && static_cast<int64_t>(seen) == before && to[i] == source[k]) from[k] = at[i];
+      // Runs of axes with as many elements on both sides: an axis that is split is h = index / extent, index % extent; axes that are merged are all of them.
+      for (size_t i = 0, k = 0; i < to.size() && k < source.size();) {
+        const size_t first = i, last = k;
+        int64_t above = to[i++], below = source[k++];
+        while (above != below) {
+          if (above < below) above *= to[i++];
+          else below *= source[k++];
+        }
+        while (i < to.size() && to[i] == 1) ++i;
+        while (k < source.size() && source[k] == 1) ++k;
+        std::vector<Origin> all;
+        bool known = true;
+        for (size_t axis = first; axis < i; ++axis) {
+          known = known && (to[axis] == 1 || !at[axis].empty());
+          all.insert(all.end(), at[axis].begin(), at[axis].end());
+        }
+        if (!known) continue;
+        size_t inner = k;
+        while (inner > last + 1 && source[inner - 1] == 1) --inner;
+        if (inner == last + 1) from[last] = all;
+        else if (all.size() == 1) from[inner - 1] = {{all[0].axis, source[inner - 1]}};
       }
     }
     return from;
@@ -89,12 +124,12 @@ class Tiles {
 }  // namespace
 
 Shape choose_tile(const Kernel& kernel) {
-  if (kernel.form != Form::map || kernel.domain.size() < 2) return {};
+  if (kernel.form != Form::map || kernel.domain.size() < 2 || shape_size(kernel.domain) == 0) return {};
   Tiles tiles(kernel);
   for (const Result& r : kernel.body.results) {
     if (kernel.body.type(r.value).shape != kernel.domain) return {};
     Origins at;
-    for (size_t i = 0; i < kernel.domain.size(); ++i) at.push_back(Origin{static_cast<int64_t>(i), kernel.domain[i]});
+    for (size_t i = 0; i < kernel.domain.size(); ++i) at.push_back({Origin{static_cast<int64_t>(i), kernel.domain[i]}});
     tiles.visit(r.value, at);
   }
   return tiles.result();
