@@ -220,6 +220,9 @@ int walked_axis(const ContractPlan& plan) {
   return last >= 0 && lines.guards[0].axes[last] > 0 ? last : -1;
 }
 
+// Of a row whose sums wait in scratch.
+int64_t waiting_lanes(const ContractPlan& plan) { return plan.lines_of_a->summed ? plan.lanes * plan.width : up(plan.lanes, plan.width); }
+
 // Whether a tile's rows are all there are, and its results a piece of memory: lanes are the last index but one, rows the last.
 bool whole_places(const ContractPlan& plan) {
   const int last = static_cast<int>(plan.axes.size()) - 1;
@@ -239,12 +242,14 @@ void choose_lines(ContractPlan& plan, const Target& target) {
   room.calls = {{call, plan.rows / call}};
   if (plan.rows % call) room.calls.push_back({plan.rows % call, 1});
   if (plan.dynamic_lanes) room.lane_vectors = 1;   // units begin and end anywhere in a vector
+  if (lines.summed) room.lane_vectors = plan.lanes, room.registers -= 4;   // a column is a vector; rows are read into registers as well
   use(plan, rank_tiles(room, target).front());
   plan.depth_block = plan.depth, plan.row_block = plan.rows;
   plan.interleaved = lines.across && whole_places(plan);
   const int64_t count = lines.digits[lines.line].extent;
   lines.at_once = count;
   if (lines.bordered && !lines.across) {
+    if (lines.summed) lines.line_stride += lines.pitch - plan.depth;   // whole vectors
     lines.line_stride = up(lines.line_stride, 16);
     if (lines.line_stride * bytes % 1024 == 0) lines.line_stride += 16;
     if (lines.line > 0) lines.at_once = std::clamp<int64_t>(copied_bytes / (lines.line_stride * bytes), 1, count);
@@ -253,7 +258,7 @@ void choose_lines(ContractPlan& plan, const Target& target) {
     lines.walks = axis;
     lines.at_once = lines.guards[0].extent;
   }
-  if (lines.line > 0) lines.waiting_units = std::clamp<int64_t>(waiting_bytes / (up(plan.lanes, plan.width) * bytes) / 16 * 16, 16, plan.kernel.units);
+  if (lines.line > 0) lines.waiting_units = std::clamp<int64_t>(waiting_bytes / (waiting_lanes(plan) * bytes) / 16 * 16, 16, plan.kernel.units);
 }
 
 // Where in scratch everything lies that tiles do not keep in registers.
@@ -272,8 +277,9 @@ void lay_out_scratch(ContractPlan& plan) {
   if (plan.lines_of_a) {
     ContractLines& lines = *plan.lines_of_a;
     if (lines.bordered) lines.lines_offset = take(lines.at_once * lines.line_stride * bytes);
-    if (lines.waiting_units > 0) lines.sums_offset = take(lines.waiting_units * up(plan.lanes, plan.width) * bytes);
+    if (lines.waiting_units > 0) lines.sums_offset = take(lines.waiting_units * waiting_lanes(plan) * bytes);
     else if (plan.epilogue_in_loop) plan.tile_offset = take(plan.heights[0] * plan.panel() * bytes);
+    if (lines.summed) lines.turned_offset = take(lines.digits[lines.line].extent * plan.lanes * lines.pitch * bytes);
     return;
   }
   auto packed = [&](int64_t& offset, int64_t& low, int64_t elements) {

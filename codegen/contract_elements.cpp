@@ -71,49 +71,6 @@ Values ContractEmitter::results(Expression& e, const Values& index, LlvmValue su
   return made;
 }
 
-// Lanes are places of a line and rows its channels, all of them, which lie next to each other in memory: element e of what is stored is place e / rows of
-// row e % rows. Each stored vector takes its elements from two rows at a time: a scatter of 16 elements takes as long as some thirty such exchanges.
-void ContractEmitter::finish_interleaved(const Panel& panel, llvm::ArrayRef<LlvmValue> sums) {
-  const int width = plan_.width, rows = static_cast<int>(plan_.rows);
-  for (int v = 0; v < panel.vectors; ++v) {
-    LlvmValue mask = v == panel.vectors - 1 ? panel.mask : nullptr;
-    auto index = index_;
-    index[plan_.lane_axis] = add(panel.lane, number(v * width));
-    index[plan_.row_axis] = number(0);
-    LlvmValue place = number(0);
-    for (size_t i = 0; i < plan_.axes.size(); ++i) place = add(times(place, plan_.axes[i].extent), index[i]);
-    std::vector<Values> by_row;
-    for (int r = 0; r < rows; ++r) {
-      ScopeGuard scope(*vectors_);
-      index[plan_.row_axis] = number(r);
-      by_row.push_back(results(*vectors_, index, sums[r * panel.vectors + v], mask));
-      for (LlvmValue& result : by_row.back()) result = splat(result);
-    }
-    for (size_t result = 0; result < frame_.results.size(); ++result)
-      for (int part = 0; part < rows; ++part) {
-        LlvmValue made = llvm::PoisonValue::get(vector_);
-        for (int pair = 0; pair < rows; pair += 2) {
-          llvm::SmallVector<int> from, merged;
-          for (int lane = 0; lane < width; ++lane) {
-            const int element = part * width + lane, row = element % rows;
-            const bool here = row / 2 == pair / 2;
-            from.push_back(here ? row % 2 * width + element / rows : -1);
-            merged.push_back(here ? width + lane : lane);
-          }
-          LlvmValue two = b_.CreateShuffleVector(by_row[pair][result], by_row[std::min(pair + 1, rows - 1)][result], from);
-          made = pair == 0 ? two : b_.CreateShuffleVector(made, two, merged);
-        }
-        LlvmValue to = at(frame_.results[result].pointer, add(place, number(part * width)));
-        if (!mask) {
-          store(frame_.results[result], made, to, bytes_);
-          continue;
-        }
-        LlvmValue left = b_.CreateSub(times(b_.CreateSub(lane_last_, index[plan_.lane_axis]), rows), number(part * width));
-        describe_access(b_.CreateMaskedStore(made, to, llvm::Align(bytes_), lane_mask(left)), frame_.results[result]);
-      }
-  }
-}
-
 // Layouts speak of the axes that a result had before they were merged.
 IndexVector ContractEmitter::result_place(size_t result) {
   const Buffer& to = frame_.results[result];

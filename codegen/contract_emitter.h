@@ -5,7 +5,7 @@
 //   contract_pack.cpp  copies of operands in the order in which tiles read them
 //   contract_bf16.cpp  the same for precisions below f32
 //   contract_amx.cpp   tiles of AMX
-//   contract_lines.cpp the direct form of convolutions
+//   contract_lines.cpp the direct form of convolutions; contract_lines_few.cpp: of few filters
 #pragma once
 #include <llvm/ADT/STLFunctionalExtras.h>
 
@@ -72,7 +72,15 @@ class ContractEmitter {
   void clear_borders();
   std::pair<LlvmValue, LlvmValue> digit_range(int digit);   // of lines that exist
   Values line_products(const Panel&, int height, LlvmValue row, LlvmValue first, LlvmValue last, Values sums);
+  Operand line_operand(bool of_a, const Panel&, const Values& digits, LlvmValue first);
   LlvmValue waiting_sums(const Panel&, LlvmValue row);
+  // Lanes along the line that is summed (contract_lines_few.cpp).
+  void turn_lines();
+  void summed_products(LlvmValue first, LlvmValue last);
+  void finish_summed();
+  LlvmValue waiting_columns(LlvmValue row);
+  // A vector whose lanes come from here and there: of lane i the source and its lane, or a negative source.
+  LlvmValue collected(const Values& sources, llvm::ArrayRef<std::pair<int, int>> lanes);
 
   // ---- tiles (contract_tile.cpp)
   // What runs once in each of so many rounds of several reduced elements, with the number of the round among them.

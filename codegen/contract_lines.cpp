@@ -21,13 +21,16 @@ void ContractEmitter::run_lines() {
     block_begin_ = begin;
     LlvmValue end = minimum(add(begin, number(lines.waiting_units)), frame_.end), count = b_.CreateSub(end, begin);
     row_first_ = number(0);
-    for_panels([&](const Panel& panel) {
-      LlvmValue to = at(scratch_at(lines.sums_offset), times(panel.lane, lines.waiting_units));
-      loop(number(0), times(count, panel.vectors * plan_.width), plan_.width,
-           [&](LlvmValue i) { store(frame_.scratch, llvm::Constant::getNullValue(vector_), at(to, i), vector_align_); });
-    });
+    auto clear = [&](LlvmValue to, int64_t vectors) {
+      loop(number(0), times(count, vectors * plan_.width), plan_.width, [&](LlvmValue i) { store(frame_.scratch, llvm::Constant::getNullValue(vector_), at(to, i), vector_align_); });
+    };
+    if (lines.summed) clear(scratch_at(lines.sums_offset), plan_.lanes);
+    else for_panels([&](const Panel& panel) { clear(at(scratch_at(lines.sums_offset), times(panel.lane, lines.waiting_units)), panel.vectors); });
     auto outer = [&](auto&& self, int digit) -> void {
-      if (digit == lines.line) return units(begin, end);
+      if (digit == lines.line) {
+        if (lines.summed) turn_lines();
+        return units(begin, end);
+      }
       loop(number(0), number(lines.digits[digit].extent), 1, [&](LlvmValue i) {
         digits_[digit] = i;
         self(self, digit + 1);
@@ -62,6 +65,7 @@ std::pair<LlvmValue, LlvmValue> ContractEmitter::digit_range(int digit) {
 
 void ContractEmitter::line_block() {
   const ContractLines& lines = *plan_.lines_of_a;
+  if (pass_ == Pass::results && lines.summed) return finish_summed();
   if (pass_ == Pass::results) {
     for_panels([&](const Panel& panel) { finish_rows(panel, row_first_, b_.CreateSub(row_last_, row_first_), waiting_sums(panel, row_first_)); });
     return;
@@ -70,6 +74,7 @@ void ContractEmitter::line_block() {
   LlvmValue begin_line = begin, end_line = end;
   auto tiles = [&](LlvmValue first, LlvmValue last) {
     if (lines.bordered) copy_lines(first, last, lines.walks < 0 ? first : not_yet_copied(first));
+    if (lines.summed) return summed_products(first, last);
     for_panels([&](const Panel& panel) {
       row_tiles(row_first_, row_last_, [&](int height, LlvmValue row) {
         Values sums = zero_sums(static_cast<size_t>(height * panel.vectors));
@@ -119,28 +124,7 @@ LlvmValue ContractEmitter::waiting_sums(const Panel& panel, LlvmValue row) {
 Values ContractEmitter::line_products(const Panel& panel, int height, LlvmValue row, LlvmValue first, LlvmValue last, Values sums) {
   const ContractLines& lines = *plan_.lines_of_a;
   auto digits = digits_;
-  auto operand = [&](bool of_a) {
-    const ContractLines::Operand& access = of_a ? lines.a : lines.b;
-    const bool copied = of_a != lines.across && lines.bordered;
-    Operand made;
-    LlvmValue place = number(copied ? 0 : access.offset);
-    for (size_t i = 0; i < plan_.axes.size(); ++i) {
-      const AxisRole role = plan_.axes[i].role;
-      if (role == AxisRole::rows) made.row_stride = access.axes[i];
-      if (role == AxisRole::lanes) made.lane_stride = access.axes[i];
-      if (role == AxisRole::loop && (!copied || lines.axes_within[i])) place = add(place, times(index_[i], access.axes[i]));
-    }
-    for (size_t i = 0; i < digits.size(); ++i) {
-      const bool line = static_cast<int>(i) == lines.line;
-      if (copied && line) place = add(place, times(copy_of(digits[i], first), lines.line_stride));
-      else if (!copied || lines.digits_within[i]) place = add(place, times(digits[i], of_a ? lines.digits[i].a : lines.digits[i].b));
-    }
-    made.depth_stride = access.depth;
-    made.buffer = copied ? frame_.scratch : frame_.inputs[access.argument];
-    made.base = at(copied ? scratch_at(lines.lines_offset) : made.buffer.pointer, place);
-    if (!of_a) made.base = at(made.base, panel.lane);
-    return made;
-  };
+  auto operand = [&](bool of_a) { return line_operand(of_a, panel, digits, first); };
   auto nest = [&](auto&& self, size_t digit, Values state) -> Values {
     if (digit == digits.size()) return products(panel, height, operand(true), operand(false), row, number(plan_.depth), std::move(state));
     const bool line = static_cast<int>(digit) == lines.line;
@@ -150,6 +134,31 @@ Values ContractEmitter::line_products(const Panel& panel, int height, LlvmValue 
     });
   };
   return nest(nest, static_cast<size_t>(lines.line), std::move(sums));
+}
+
+// An operand at these digits, whose lines are copied from `first` on.
+ContractEmitter::Operand ContractEmitter::line_operand(bool of_a, const Panel& panel, const Values& digits, LlvmValue first) {
+  const ContractLines& lines = *plan_.lines_of_a;
+  const ContractLines::Operand& access = of_a ? lines.a : lines.b;
+  const bool copied = of_a != lines.across && lines.bordered;
+  Operand made;
+  LlvmValue place = number(copied ? 0 : access.offset);
+  for (size_t i = 0; i < plan_.axes.size(); ++i) {
+    const AxisRole role = plan_.axes[i].role;
+    if (role == AxisRole::rows) made.row_stride = access.axes[i];
+    if (role == AxisRole::lanes) made.lane_stride = access.axes[i];
+    if (role == AxisRole::loop && (!copied || lines.axes_within[i])) place = add(place, times(index_[i], access.axes[i]));
+  }
+  for (size_t i = 0; i < digits.size(); ++i) {
+    const bool line = static_cast<int>(i) == lines.line;
+    if (copied && line) place = add(place, times(copy_of(digits[i], first), lines.line_stride));
+    else if (!copied || lines.digits_within[i]) place = add(place, times(digits[i], of_a ? lines.digits[i].a : lines.digits[i].b));
+  }
+  made.depth_stride = access.depth;
+  made.buffer = copied ? frame_.scratch : frame_.inputs[access.argument];
+  made.base = at(copied ? scratch_at(lines.lines_offset) : made.buffer.pointer, place);
+  if (!of_a) made.base = at(made.base, panel.lane);
+  return made;
 }
 
 // What is no part of a line stays zero while lines are copied between.

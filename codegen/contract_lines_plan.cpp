@@ -8,6 +8,7 @@
 //   forward                j         v, c       u              n, i
 //   gradient of weights    v, c      j          n, i           u
 //   few filters            k         c          u, v           n, i          lanes along j
+//     gradient of those    v         j          n, i           u             lanes along j, added up at the end
 //
 // Padding: lines above and below the image are left out (they would add zeros); the ends of a line are no matter of the inner loops, which
 // read a copy of the line with zeros around it. A line is copied once for all filters and rows that read it.
@@ -254,6 +255,21 @@ class Arranger {
 };
 }  // namespace
 
+namespace {
+// Sums of few columns along lines whose elements are neighbours in a, columns in b: lanes along the line if that fills them better.
+bool sum_along_lines(const ContractPlan& plan, int width) {
+  constexpr int64_t most_columns = 8, turned_bytes = 48 << 10;
+  const ContractLines& lines = *plan.lines_of_a;
+  auto up = [&](int64_t value) { return (value + width - 1) / width * width; };
+  auto full = [&](int64_t lanes) { return static_cast<double>(lanes) / static_cast<double>(up(lanes)); };
+  for (size_t i = 0; i < plan.axes.size(); ++i)
+    if (lines.b.axes[i] != 0 && static_cast<int>(i) != plan.lane_axis) return false;
+  return lines.line > 0 && lines.line + 1 == static_cast<int>(lines.digits.size()) && lines.bordered && lines.a.depth == 1 && lines.b.depth == plan.lanes &&
+         plan.lanes <= most_columns && full(plan.depth) > 1.5 * full(plan.lanes) &&
+         lines.digits[lines.line].extent * plan.lanes * up(plan.depth) * 4 <= turned_bytes;
+}
+}  // namespace
+
 std::optional<ContractPlan> arrange_lines(const Kernel& kernel, const Target& target) {
   const Node& hero = kernel.body[kernel.hero];
   if (contract_precision(hero.attrs) != Precision::f32) return std::nullopt;
@@ -270,6 +286,10 @@ std::optional<ContractPlan> arrange_lines(const Kernel& kernel, const Target& ta
   if (!target.avx512 && plan->lanes % width != 0) return std::nullopt;
   if (plan->lines_of_a->line > 0 && !(plan->dynamic_rows && plan->kernel.outer + 1 == static_cast<int64_t>(plan->axes.size()))) return std::nullopt;
   if (plan->lines_of_a->line == 0 && plan->rows < fewest_rows) return std::nullopt;
+  if (target.avx512 && sum_along_lines(*plan, width)) {
+    plan->lines_of_a->summed = true;
+    plan->lines_of_a->pitch = (plan->depth + width - 1) / width * width;
+  }
   return plan;
 }
 

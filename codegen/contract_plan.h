@@ -77,6 +77,9 @@ struct ContractLines {
   // `begin` and `end` count places.
   bool across = false;
   int64_t channels = 1, pitch = 0, apart = 0;   // apart: elements between neighbours on the line
+  // Or the few filters are columns one by one and the line is what is summed: lanes along it, added up at the end. All lines of b that an image has are turned
+  // first, so that each column of a line lies in `pitch` neighbouring places.
+  bool summed = false;
   int64_t line_stride = 0;               // elements, of the copy
   std::vector<bool> axes_within;         // which axes and digits move along the line
   std::vector<bool> digits_within;
@@ -84,7 +87,7 @@ struct ContractLines {
   // Units walk down an image along this axis, and the copies of all its lines have room: each line is copied once, when it is first asked for. -1: they do not.
   int walks = -1;
   int64_t waiting_units = 0;             // whose sums wait in scratch between lines; 0: none
-  int64_t lines_offset = 0, sums_offset = 0;   // in scratch
+  int64_t lines_offset = 0, sums_offset = 0, turned_offset = 0;   // in scratch
 };
 
 /// A merged kernel: at most one row, one lane and one reduced index.

@@ -43,6 +43,7 @@ std::string contract_schedule(const Kernel& kernel, const Target& target, const 
     parts.push_back(fmt::format("tiles of {} rows x {} vectors of {}{}", fmt::join(heights, ", "), plan.vectors, plan.width, plan.form == ContractForm::batch_lanes ? " along the batch" : ""));
   }
   if (plan.turned) parts.push_back("turned before the epilogue");
+  if (plan.lines_of_a && plan.lines_of_a->summed) parts.push_back("lanes along lines that are summed");
   if (plan.lines_of_a) parts.push_back(plan.lines_of_a->across ? "lanes along lines, copied between zeros" : plan.lines_of_a->bordered ? "lines copied between zeros" : "line by line");
   if (plan.pack_a) parts.push_back("rows packed");
   if (plan.pack_b) parts.push_back("columns packed");
