@@ -94,6 +94,9 @@ class Tiles {
       for (size_t i = 0; i < at.size(); ++i) from[view.attrs.integers(Attr::axes)[i]] = at[i];
     } else if (view.op == Op::broadcast) {
       for (size_t i = 0; i < from.size(); ++i) from[i] = at[view.attrs.integers(Attr::axes)[i]];
+    } else if (view.op == Op::pad) {   // behind the end alone: what is inside keeps its place
+      for (size_t i = 0; i < from.size(); ++i)
+        if (at[i].size() == 1 && view.attrs.integers(Attr::low)[i] == 0 && view.attrs.integers(Attr::interior)[i] == 0 && source[i] <= at[i][0].extent) from[i] = {{at[i][0].axis, source[i]}};
     } else if (view.op == Op::reshape) {
       // Runs of axes with as many elements on both sides: an axis that is split is h = index / extent, index % extent; axes that are merged are all of them.
       for (size_t i = 0, k = 0; i < to.size() && k < source.size();) {
@@ -108,7 +111,8 @@ class Tiles {
         std::vector<Origin> all;
         bool known = true;
         for (size_t axis = first; axis < i; ++axis) {
-          known = known && (to[axis] == 1 || !at[axis].empty());
+          if (to[axis] == 1) continue;
+          known = known && !at[axis].empty();
           all.insert(all.end(), at[axis].begin(), at[axis].end());
         }
         if (!known) continue;

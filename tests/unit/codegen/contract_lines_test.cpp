@@ -124,9 +124,34 @@ TEST_CASE("few filters: lanes along the line", "[contract][lines]") {
     for (const Target& target : targets())
       if (target.avx512) CHECK((direct(forward(of), target) && plan_contract(forward(of), target).lines_of_a->across));
     for (int64_t outer : {1, 2, 3}) check(forward(of, outer), random);
+    for (const Target& target : targets()) {   // units of whole lines: all channels of a place are stored together, lines of an image are copied once
+      if (!target.avx512) continue;
+      auto plan = plan_contract(forward(of, 2), target);
+      CHECK(plan.interleaved);
+      CHECK(plan.lines_of_a->walks >= 0);
+    }
   }
   for (const Target& target : targets())
     if (target.avx512) CHECK(!plan_contract(forward(same(1, 9, 28, 1, 16, 5)), target).lines_of_a->across);
+}
+
+TEST_CASE("few filters: gradients of weights summed along the lanes", "[contract][lines]") {
+  std::mt19937 random(14);
+  // Whole vectors of places and not, an odd number of filters, other padding, dilation, more lines than one copy.
+  std::vector<Convolution> all = {same(2, 9, 28, 1, 6, 5), same(3, 5, 16, 1, 3, 3), same(2, 6, 47, 1, 7, 4), {2, 11, 30, 1, 5, 3, 3, 1, 2, {2, 2}, {2, 2}}, {2, 9, 17, 1, 4, 3, 4, 1, 1, {0, 3}, {1, 0}}};
+  for (const Convolution& of : all) {
+    INFO(of.text());
+    for (const Target& target : targets())
+      if (target.avx512) CHECK((direct(weight_gradient(of), target) && plan_contract(weight_gradient(of), target).lines_of_a->summed));
+    check(weight_gradient(of), random);
+    check(weight_gradient(of, true), random, targets(), 40);
+  }
+  check(weight_gradient(all[0], false, ElementType::f64), random);
+  for (const Target& target : targets()) {   // filters that fill the lanes, places that do not
+    if (!target.avx512) continue;
+    CHECK(!plan_contract(weight_gradient(same(2, 9, 28, 1, 16, 5)), target).lines_of_a->summed);
+    CHECK(!plan_contract(weight_gradient(same(2, 9, 9, 1, 6, 5)), target).lines_of_a->summed);
+  }
 }
 
 TEST_CASE("inner loops of convolutions do not touch the stack", "[contract][lines]") {

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "kernel_harness.h"
+#include "passes/fusion_tiles.h"
 
 using namespace gradc;
 using namespace gradc::ir;
@@ -266,7 +267,13 @@ TEST_CASE("the gradient of pooling in the map form", "[kernel]") {
       Value spread = b.make(Op::select, {mine, b.broadcast(g, merged, {0, 1, 2, 4}), b.constant(0, {ElementType::f32, merged})});
       Value back = b.reshape(b.transpose(b.reshape(spread, {2, 3, 4, size, size, channels}), {0, 1, 3, 2, 4, 5}), {2, 3 * size, w, channels});
       back = b.make(Op::pad, {back}, {{Attr::low, list({0, 0, 0, 0})}, {Attr::high, list({0, 1, 0, 0})}, {Attr::interior, list({0, 0, 0, 0})}, {Attr::value, 0.0}});
+      Function body = f;
       for (int64_t outer : {0, 1}) CHECK(difference(finish(Form::map, f, shape, outer, {b.make(Op::neg, {back})})) == "");
+      Kernel kernel = finish(Form::map, body, shape, 1, {back});
+      kernel.tile = passes::choose_tile(kernel);
+      CHECK(kernel.tile == Shape{1, size, size, 1});
+      kernel.outer = 3, kernel.units = 2 * 4 * 4;
+      CHECK(difference(kernel) == "");
     }
 }
 
