@@ -20,8 +20,23 @@ void place_quotient(Access& access, IndexSpace& space, const Index& numerator, i
   place(access, space, space.div(numerator, by), extent);
 }
 
+// Runs of axes with as many elements on both sides go by themselves: places outside, which guards keep away, then stay outside along their own axis.
 Access reshape(const ir::Node& view, const ir::Shape& operand, At at, IndexSpace& space) {
-  return {space.split(space.linear(at, view.type.shape), operand), {}};
+  const ir::Shape& shape = view.type.shape;
+  Access result{IndexVector(operand.size()), {}};
+  if (view.type.size() == 0) return {space.split(space.linear(at, shape), operand), {}};
+  for (size_t i = 0, k = 0; i < shape.size() && k < operand.size();) {
+    const size_t first = i, start = k;
+    int64_t mine = shape[i++], source = operand[k++];
+    while (mine != source) {
+      if (mine < source) mine *= shape[i++];
+      else source *= operand[k++];
+    }
+    const ir::Shape from(operand.begin() + static_cast<int64_t>(start), operand.begin() + static_cast<int64_t>(k)), to(shape.begin() + static_cast<int64_t>(first), shape.begin() + static_cast<int64_t>(i));
+    IndexVector part = space.split(space.linear(at.subspan(first, i - first), to), from);
+    std::copy(part.begin(), part.end(), result.at.begin() + static_cast<int64_t>(start));
+  }
+  return result;
 }
 
 Access transpose(const ir::Node& view, const ir::Shape& operand, At at, IndexSpace&) {
