@@ -38,6 +38,7 @@ struct Room {
   int registers;                                    // for sums and operands
   int group;                                        // heights above 1 are multiples of it
   int parts;                                        // registers that an operand takes
+  int kept = 0;                                     // registers that each row takes besides its sums
 };
 
 // All tiles that fit the registers, each with its best second height, those with the fewest cycles first.
@@ -55,7 +56,7 @@ std::vector<Tile> rank_tiles(const Room& room, const Target& target) {
     for (int height = 1; height <= 16 && height <= room.calls[0].first; ++height) {
       if (height > 1 && height % room.group != 0) continue;
       // A single row's columns are read once: straight from memory, in no register.
-      if (height * vectors + room.parts * (vectors + 1) > room.registers && !(height == 1 && room.parts * (vectors + 1) + 1 <= room.registers)) continue;
+      if (height * (vectors + room.kept) + room.parts * (vectors + 1) > room.registers && !(height == 1 && room.parts * (vectors + 1) + 1 <= room.registers)) continue;
       std::pair<double, Tile> best;
       for (int second = 1; second < std::max(height, 2); ++second) {
         if (second > 1 && second % room.group != 0) continue;
@@ -203,7 +204,7 @@ void choose_dot(ContractPlan& plan) {
   plan.row_block = plan.heights[0];
 }
 
-constexpr int64_t copied_bytes = 24 << 10, image_bytes = 48 << 10, waiting_bytes = 160 << 10;   // of lines, of all lines of an image, of sums: they stay near
+constexpr int64_t copied_bytes = 24 << 10, image_bytes = 160 << 10, waiting_bytes = 160 << 10;   // of lines, of all lines of an image, of sums: they stay near
 
 // The last index that units count, if it chooses the lines that a unit reads, next to those of the unit before; -1 if there is no such thing.
 int walked_axis(const ContractPlan& plan) {
@@ -242,6 +243,8 @@ void choose_lines(ContractPlan& plan, const Target& target) {
   room.calls = {{call, plan.rows / call}};
   if (plan.rows % call) room.calls.push_back({plan.rows % call, 1});
   if (plan.dynamic_lanes) room.lane_vectors = 1;   // units begin and end anywhere in a vector
+  // A row's element is the next row's a step later: the compiler keeps it until then.
+  if (lines.a.depth != 0 && plan.row_axis >= 0 && lines.a.axes[plan.row_axis] == lines.a.depth && !lines.across && !lines.summed && lines.line == 0) room.kept = 1;
   if (lines.summed) room.lane_vectors = plan.lanes, room.registers -= 4;   // a column is a vector; rows are read into registers as well
   use(plan, rank_tiles(room, target).front());
   plan.depth_block = plan.depth, plan.row_block = plan.rows;
