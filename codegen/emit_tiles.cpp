@@ -2,10 +2,13 @@
 // transformed once, and small transforms know their factors.
 #include "codegen/emit.h"
 #include "codegen/nest.h"
+#include "codegen/unit_rows.h"
 #include "ir/check.h"
 
 namespace gradc::codegen {
 namespace {
+constexpr uint64_t far_bytes = 1 << 20;
+
 // The results at one place. What lies behind the end of an axis is not stored, and what it would read is not loaded from outside.
 void emit_place(Expression& e, const IndexVector& at, const Chunk& chunk) {
   const ir::Kernel& kernel = e.frame.kernel;
@@ -45,6 +48,11 @@ void emit_tiles(Frame& frame, IndexSpace& space) {
     tiles.push_back(space.variable(counts[i]));
   }
   Expression e(frame, space, lanes_for(kernel, frame.target, kernel.domain.back()));
+  // Tiles read few places of many lines: too little at a time for the processor to see what comes next. What units read as their own rows comes from the kernel before.
+  std::vector<LlvmValue> far;
+  for (size_t i = 0; i < frame.inputs.size(); ++i)
+    if (argument_rows(kernel, i) == 0 && frame.inputs[i].type.bytes() >= far_bytes) far.push_back(frame.inputs[i].pointer);
+  e.ask_ahead(far);
   Nest nest(e, {kernel.domain.back()}, 0, 1, 1);   // a tile is code enough
   frame.loop(frame.begin, frame.end, 1, [&](LlvmValue unit) {
     ScopeGuard scope(e);

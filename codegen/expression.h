@@ -56,6 +56,8 @@ class Expression {
   LlvmValue load(const Buffer&, const IndexVector& at);
   /// Asks for the cache line of an element that will be read and written.
   void prefetch(const Buffer&, const IndexVector& at);
+  /// Loads from such buffers also ask for the element a step of their second fastest index further: what the next row of tiles reads.
+  void ask_ahead(std::vector<LlvmValue> buffers) { asked_ahead_ = std::move(buffers); }
   /// Stores a scalar or a vector there, in memory form.
   void store(const Buffer&, const IndexVector& at, LlvmValue);
 
@@ -96,6 +98,7 @@ class Expression {
   LlvmValue address(const Buffer&, const Index& position);
   LlvmValue gather_addresses(const Buffer&, const Index& position, Atom lane);
   LlvmValue lane_offsets(int64_t stride);
+  void ask_ahead(const Buffer&, const Index& position, LlvmValue pointer);
 
   struct Binding {
     LlvmValue value = nullptr;
@@ -106,6 +109,7 @@ class Expression {
   std::vector<Scope> scopes_;
   std::vector<Guard> guards_;   // what holds for the value being emitted, sorted
   LlvmValue mask_ = nullptr;
+  std::vector<LlvmValue> asked_ahead_;
   std::map<const ir::Node*, Buffer> literals_;
   std::vector<bool> needs_provided_;   // per node: a reduction or a hero is below it
   std::vector<bool> fused_;            // per node: a product that only one sum reads, which takes its factors instead

@@ -153,6 +153,7 @@ LlvmValue Expression::load(const Buffer& buffer, const IndexVector& at) {
   LlvmValue zero = llvm::Constant::getNullValue(vector);
   if (stride == 1) {
     LlvmValue pointer = address(buffer, position);
+    ask_ahead(buffer, position, pointer);
     if (!mask) return loaded(b.CreateAlignedLoad(vector, pointer, align));
     return loaded(b.CreateMaskedLoad(vector, pointer, align, mask, zero));
   }
@@ -170,6 +171,20 @@ LlvmValue Expression::load(const Buffer& buffer, const IndexVector& at) {
 void Expression::prefetch(const Buffer& buffer, const IndexVector& at) {
   LlvmValue pointer = address(buffer, space.place(at, buffer.type.shape, buffer.layout));
   b.CreateIntrinsic(llvm::Intrinsic::prefetch, {pointer->getType()}, {pointer, b.getInt32(1), b.getInt32(3), b.getInt32(1)});
+}
+
+void Expression::ask_ahead(const Buffer& buffer, const Index& position, LlvmValue pointer) {
+  if (std::find(asked_ahead_.begin(), asked_ahead_.end(), buffer.pointer) == asked_ahead_.end()) return;
+  constexpr int64_t far = 64 << 10;
+  std::vector<int64_t> steps;
+  for (auto [atom, coefficient] : position.terms)
+    if (auto bound = bindings_.find(atom); bound == bindings_.end() || !bound->second.lane) steps.push_back(coefficient);
+  std::sort(steps.begin(), steps.end());
+  steps.erase(std::unique(steps.begin(), steps.end()), steps.end());
+  const int64_t bytes = ir::element_bytes(buffer.type.element);
+  if (steps.size() < 2 || steps[1] * bytes > far || steps[0] <= 0) return;
+  LlvmValue next = b.CreateConstGEP1_64(memory_type(buffer.type.element, b.getContext()), pointer, steps[1]);
+  b.CreateIntrinsic(llvm::Intrinsic::prefetch, {next->getType()}, {next, b.getInt32(0), b.getInt32(3), b.getInt32(1)});
 }
 
 void Expression::store(const Buffer& buffer, const IndexVector& at, LlvmValue value) {
