@@ -52,6 +52,8 @@ void emit_tiles(Frame& frame, IndexSpace& space) {
   std::vector<LlvmValue> far;
   for (size_t i = 0; i < frame.inputs.size(); ++i)
     if (argument_rows(kernel, i) == 0 && frame.inputs[i].type.bytes() >= far_bytes) far.push_back(frame.inputs[i].pointer);
+  for (size_t i = 0; i < frame.results.size(); ++i)
+    if (result_rows(kernel, i) == 0 && frame.results[i].type.bytes() >= far_bytes) far.push_back(frame.results[i].pointer);
   e.ask_ahead(far);
   Nest nest(e, {kernel.domain.back()}, 0, 1, 1);   // a tile is code enough
   frame.loop(frame.begin, frame.end, 1, [&](LlvmValue unit) {

@@ -98,7 +98,7 @@ class Expression {
   LlvmValue address(const Buffer&, const Index& position);
   LlvmValue gather_addresses(const Buffer&, const Index& position, Atom lane);
   LlvmValue lane_offsets(int64_t stride);
-  void ask_ahead(const Buffer&, const Index& position, LlvmValue pointer);
+  void ask_ahead(const Buffer&, const Index& position, LlvmValue pointer, bool write);
 
   struct Binding {
     LlvmValue value = nullptr;

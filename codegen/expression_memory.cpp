@@ -153,7 +153,7 @@ LlvmValue Expression::load(const Buffer& buffer, const IndexVector& at) {
   LlvmValue zero = llvm::Constant::getNullValue(vector);
   if (stride == 1) {
     LlvmValue pointer = address(buffer, position);
-    ask_ahead(buffer, position, pointer);
+    ask_ahead(buffer, position, pointer, false);
     if (!mask) return loaded(b.CreateAlignedLoad(vector, pointer, align));
     return loaded(b.CreateMaskedLoad(vector, pointer, align, mask, zero));
   }
@@ -173,7 +173,7 @@ void Expression::prefetch(const Buffer& buffer, const IndexVector& at) {
   b.CreateIntrinsic(llvm::Intrinsic::prefetch, {pointer->getType()}, {pointer, b.getInt32(1), b.getInt32(3), b.getInt32(1)});
 }
 
-void Expression::ask_ahead(const Buffer& buffer, const Index& position, LlvmValue pointer) {
+void Expression::ask_ahead(const Buffer& buffer, const Index& position, LlvmValue pointer, bool write) {
   if (std::find(asked_ahead_.begin(), asked_ahead_.end(), buffer.pointer) == asked_ahead_.end()) return;
   constexpr int64_t far = 64 << 10;
   std::vector<int64_t> steps;
@@ -184,7 +184,7 @@ void Expression::ask_ahead(const Buffer& buffer, const Index& position, LlvmValu
   const int64_t bytes = ir::element_bytes(buffer.type.element);
   if (steps.size() < 2 || steps[1] * bytes > far || steps[0] <= 0) return;
   LlvmValue next = b.CreateConstGEP1_64(memory_type(buffer.type.element, b.getContext()), pointer, steps[1]);
-  b.CreateIntrinsic(llvm::Intrinsic::prefetch, {next->getType()}, {next, b.getInt32(0), b.getInt32(3), b.getInt32(1)});
+  b.CreateIntrinsic(llvm::Intrinsic::prefetch, {next->getType()}, {next, b.getInt32(write), b.getInt32(3), b.getInt32(1)});
 }
 
 void Expression::store(const Buffer& buffer, const IndexVector& at, LlvmValue value) {
@@ -201,6 +201,7 @@ void Expression::store(const Buffer& buffer, const IndexVector& at, LlvmValue va
   std::optional<int64_t> stride = space.stride(position, lane);
   if (stride == 1) {
     LlvmValue pointer = address(buffer, position);
+    ask_ahead(buffer, position, pointer, true);
     if (mask_) describe_access(b.CreateMaskedStore(value, pointer, align, mask_), buffer);
     else describe_access(b.CreateAlignedStore(value, pointer, align), buffer);
     return;
