@@ -323,7 +323,8 @@ class Former {
   }
 
   // How many leading indices of a product units count: all but the last one, or those before a batch index that follows others. So a row that is
-  // multiplied by many matrices, one for each place of a Winograd tile, is one unit; and so is a line of windows that has padding at its ends, if it is long.
+  // multiplied by many matrices, one for each place of a Winograd tile, is one unit; and so is a long line of windows, which does not go on
+  // in the next line.
   int64_t product_units(const Node& node) const {
     ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
     auto batch = [&](char c) { return spec.a.find(c) != spec.a.npos && spec.b.find(c) != spec.b.npos; };
@@ -331,17 +332,20 @@ class Former {
     for (int64_t i = 1; i < most; ++i)
       if (batch(spec.result[i]) && !batch(spec.result[i - 1])) return i;
     constexpr int64_t long_line = 12;
-    if (most >= 2 && spec.b.find(spec.result[most - 1]) == spec.b.npos && node.type.shape[most - 1] >= long_line && padded(node.operands[0], spec.a.find(spec.result[most - 1]))) return most - 1;
+    if (most >= 2 && spec.b.find(spec.result[most - 1]) == spec.b.npos && node.type.shape[most - 1] >= long_line && in_lines(node.operands[0], spec.a.find(spec.result[most - 1]))) return most - 1;
     return most;
   }
 
-  // Whether that axis runs over windows some of whose elements may be missing.
-  bool padded(Value v, size_t axis) const {
+  // Whether that axis or the one before runs over windows that overlap, leave out or are padded.
+  bool in_lines(Value v, size_t axis) const {
     while (f_[v].op == Op::reshape && f_[v].type.rank() <= f_.type(f_[v].operands[0]).rank()) v = f_[v].operands[0];
     if (f_[v].op != Op::windows) return false;
-    const auto &axes = f_[v].attrs.integers(Attr::axes), &low = f_[v].attrs.integers(Attr::low), &high = f_[v].attrs.integers(Attr::high);
+    auto of = [&](Attr attribute, size_t i) { return f_[v].attrs.integers(attribute)[i]; };
+    const auto& axes = f_[v].attrs.integers(Attr::axes);
     for (size_t i = 0; i < axes.size(); ++i)
-      if (axes[i] == static_cast<int64_t>(axis)) return low[i] > 0 || high[i] > 0;
+      if ((axes[i] == static_cast<int64_t>(axis) || axes[i] + 1 == static_cast<int64_t>(axis)) &&
+          (of(Attr::size, i) > 1 || of(Attr::stride, i) > 1 || of(Attr::low, i) > 0 || of(Attr::high, i) > 0))
+        return true;
     return false;
   }
 
