@@ -222,7 +222,12 @@ int walked_axis(const ContractPlan& plan) {
 }
 
 // Of a row whose sums wait in scratch.
-int64_t waiting_lanes(const ContractPlan& plan) { return plan.lines_of_a->summed ? plan.lanes * plan.width : up(plan.lanes, plan.width); }
+int64_t waiting_lanes(const ContractPlan& plan) {
+  int64_t lanes = plan.lines_of_a->summed ? plan.lanes * plan.width : up(plan.lanes, plan.width);
+  for (const ContractAxis& axis : plan.axes)
+    if (axis.role == AxisRole::loop && !axis.outer) lanes *= axis.extent;
+  return lanes;
+}
 
 // Whether a tile's rows are all there are, and its results a piece of memory: lanes are the last index but one, rows the last.
 bool whole_places(const ContractPlan& plan) {
@@ -280,7 +285,7 @@ void lay_out_scratch(ContractPlan& plan) {
   if (plan.lines_of_a) {
     ContractLines& lines = *plan.lines_of_a;
     if (lines.bordered) lines.lines_offset = take(lines.at_once * lines.line_stride * bytes);
-    if (lines.waiting_units > 0) lines.sums_offset = take(lines.waiting_units * waiting_lanes(plan) * bytes);
+    if (lines.waiting_units > 0) lines.sums_bytes = lines.waiting_units * waiting_lanes(plan) * bytes, lines.sums_offset = take(lines.sums_bytes);
     else if (plan.epilogue_in_loop) plan.tile_offset = take(plan.heights[0] * plan.panel() * bytes);
     if (lines.summed) lines.turned_offset = take(lines.digits[lines.line].extent * plan.lanes * lines.pitch * bytes);
     return;

@@ -19,13 +19,9 @@ void ContractEmitter::run_lines() {
   if (lines.waiting_units == 0) return units(frame_.begin, frame_.end);
   loop(frame_.begin, frame_.end, lines.waiting_units, [&](LlvmValue begin) {
     block_begin_ = begin;
-    LlvmValue end = minimum(add(begin, number(lines.waiting_units)), frame_.end), count = b_.CreateSub(end, begin);
-    row_first_ = number(0);
-    auto clear = [&](LlvmValue to, int64_t vectors) {
-      loop(number(0), times(count, vectors * plan_.width), plan_.width, [&](LlvmValue i) { store(frame_.scratch, llvm::Constant::getNullValue(vector_), at(to, i), vector_align_); });
-    };
-    if (lines.summed) clear(scratch_at(lines.sums_offset), plan_.lanes);
-    else for_panels([&](const Panel& panel) { clear(at(scratch_at(lines.sums_offset), times(panel.lane, lines.waiting_units)), panel.vectors); });
+    LlvmValue end = minimum(add(begin, number(lines.waiting_units)), frame_.end);
+    loop(number(0), number(lines.sums_bytes / bytes_), plan_.width,
+         [&](LlvmValue i) { store(frame_.scratch, llvm::Constant::getNullValue(vector_), at(scratch_at(lines.sums_offset), i), vector_align_); });
     auto outer = [&](auto&& self, int digit) -> void {
       if (digit == lines.line) {
         if (lines.summed) turn_lines();
@@ -114,10 +110,14 @@ LlvmValue ContractEmitter::copy_of(LlvmValue line, LlvmValue first) {
   return add(line, add(number(lines.guards[0].offset), times(index_[lines.walks], lines.guards[0].axes[lines.walks])));
 }
 
+// Sums wait in the order [inner indices][panel][unit][lanes of the panel].
 LlvmValue ContractEmitter::waiting_sums(const Panel& panel, LlvmValue row) {
   const ContractLines& lines = *plan_.lines_of_a;
-  LlvmValue unit = b_.CreateSub(add(times(place_, plan_.rows), row), block_begin_);
-  return at(scratch_at(lines.sums_offset), add(times(panel.lane, lines.waiting_units), times(unit, panel.vectors * plan_.width)));
+  LlvmValue unit = b_.CreateSub(add(times(place_, plan_.rows), row), block_begin_), inner = number(0);
+  for (size_t i = 0; i < plan_.axes.size(); ++i)
+    if (plan_.axes[i].role == AxisRole::loop && !plan_.axes[i].outer) inner = add(times(inner, plan_.axes[i].extent), index_[i]);
+  const int64_t each = lines.waiting_units * ((plan_.lanes + plan_.width - 1) / plan_.width * plan_.width);
+  return at(at(scratch_at(lines.sums_offset), times(inner, each)), add(times(panel.lane, lines.waiting_units), times(unit, panel.vectors * plan_.width)));
 }
 
 // The products of a tile over the lines [first, last) and all that is inside of them.

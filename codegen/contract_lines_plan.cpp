@@ -263,7 +263,7 @@ bool sum_along_lines(const ContractPlan& plan, int width) {
   auto up = [&](int64_t value) { return (value + width - 1) / width * width; };
   auto full = [&](int64_t lanes) { return static_cast<double>(lanes) / static_cast<double>(up(lanes)); };
   for (size_t i = 0; i < plan.axes.size(); ++i)
-    if (lines.b.axes[i] != 0 && static_cast<int>(i) != plan.lane_axis) return false;
+    if ((lines.b.axes[i] != 0 && static_cast<int>(i) != plan.lane_axis) || (plan.axes[i].role == AxisRole::loop && !plan.axes[i].outer)) return false;
   return lines.line > 0 && lines.line + 1 == static_cast<int>(lines.digits.size()) && lines.bordered && lines.a.depth == 1 && lines.b.depth == plan.lanes &&
          plan.lanes <= most_columns && full(plan.depth) > 1.5 * full(plan.lanes) &&
          lines.digits[lines.line].extent * plan.lanes * up(plan.depth) * 4 <= turned_bytes;
@@ -284,7 +284,7 @@ std::optional<ContractPlan> arrange_lines(const Kernel& kernel, const Target& ta
   if (!plan) return std::nullopt;
   // Masks of lanes take too long where they are no registers of their own; the ends of rows are packed there.
   if (!target.avx512 && plan->lanes % width != 0) return std::nullopt;
-  if (plan->lines_of_a->line > 0 && !(plan->dynamic_rows && plan->kernel.outer + 1 == static_cast<int64_t>(plan->axes.size()))) return std::nullopt;
+  if (plan->lines_of_a->line > 0 && !plan->dynamic_rows) return std::nullopt;
   if (plan->lines_of_a->line == 0 && plan->rows < fewest_rows) return std::nullopt;
   if (target.avx512 && sum_along_lines(*plan, width)) {
     plan->lines_of_a->summed = true;

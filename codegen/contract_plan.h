@@ -87,7 +87,7 @@ struct ContractLines {
   // Units walk down an image along this axis, and the copies of all its lines have room: each line is copied once, when it is first asked for. -1: they do not.
   int walks = -1;
   int64_t waiting_units = 0;             // whose sums wait in scratch between lines; 0: none
-  int64_t lines_offset = 0, sums_offset = 0, turned_offset = 0;   // in scratch
+  int64_t lines_offset = 0, sums_offset = 0, sums_bytes = 0, turned_offset = 0;   // in scratch
 };
 
 /// A merged kernel: at most one row, one lane and one reduced index.

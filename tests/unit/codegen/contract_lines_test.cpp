@@ -111,6 +111,11 @@ TEST_CASE("convolutions of other forms", "[contract][lines]") {
   check(make("njvc,vck->njk", {3, 20, 5}, {4, 5, 16}, {1}, {4}, {1}, 2), random);                                   // one axis
   check(make("nijtuvwc,uvwck->nijtk", {2, 4, 5, 9, 3}, {3, 3, 3, 3, 16}, {1, 2, 3}, {3, 3, 3}, {1, 1, 1}, 4), random);   // three
   check(make("nijuvgc,uvgck->nijgk", {2, 6, 10, 3, 4}, {3, 3, 3, 4, 16}, {1, 2}, {3, 3}, {1, 1}, 3), random);       // groups of channels
+  Kernel groups = make("nijuvgc,nijgk->uvcgk", {3, 6, 10, 2, 4}, {3, 6, 10, 2, 16}, {1, 2}, {3, 3}, {1, 1}, 3);        // gradients of their weights
+  check(groups, random);
+  for (const Target& target : targets())
+    if (target.avx512) CHECK(direct(groups, target));
+  check(make("nijuvgc,nijgk->uvcgk", {2, 6, 10, 3, 5}, {2, 6, 10, 3, 20}, {1, 2}, {3, 3}, {1, 1}, 3), random);
   check(make("nijuvc,uvc->nijc", {2, 6, 10, 16}, {3, 3, 16}, {1, 2}, {3, 3}, {1, 1}, 3), random);                   // each channel by itself
   check(make("ncijuv,uvck->nijk", {2, 4, 6, 10}, {3, 3, 4, 16}, {2, 3}, {3, 3}, {1, 1}, 3), random);                // channels first
   check(make("nijuvc,uvck->nkij", {2, 6, 10, 4}, {3, 3, 4, 16}, {1, 2}, {3, 3}, {1, 1}, 2), random);
