@@ -12,7 +12,7 @@ namespace {
 constexpr const char* light[] = {"#2563eb", "#ea580c", "#059669", "#9333ea", "#db2777", "#0891b2", "#ca8a04", "#64748b"};
 constexpr const char* dark[] = {"#60a5fa", "#fb923c", "#34d399", "#c084fc", "#f472b6", "#22d3ee", "#facc15", "#94a3b8"};
 constexpr double column_width = 560, panel_height = 330, header = 46, line_height = 14;
-constexpr double left = 62, right = 128, top = 40, bottom = 44;   // of a panel, around its plot
+constexpr double left = 62, right = 150, top = 40, bottom = 44;   // of a panel, around its plot
 
 // From values to pixels.
 struct Scale {

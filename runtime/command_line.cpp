@@ -60,9 +60,9 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
   if (eval) app.add_option("-o,--out", o.out, "Write the confusion matrix to this file, .svg or .csv");
   if (eval || predict) app.add_option("--split", o.split, "Data to use, as data.split");
   if (predict) {
-    app.add_option("inputs", o.inputs, "A file for each input: .npy, .csv or IDX; NAME=FILE in any order");
+    app.add_option("inputs", o.inputs, "A file for each input: .npy, .csv, IDX, a picture or a folder of them; NAME=FILE in any order");
     app.add_option("--export", o.export_name, "Which export (default: the first)");
-    app.add_option("--index", o.index, "Samples of the data instead of files: I or FIRST:LAST");
+    app.add_option("--index", o.index, "Samples of the data instead of files: I or FIRST:LAST (of --split alone: all)");
     app.add_option("--format", o.format, "text, json, npy or png")->check(CLI::IsMember({"text", "json", "npy", "png"}));
   }
   if (predict || weights) app.add_option("-o,--out", o.out, predict ? "Write to this file" : "The safetensors file")->required(weights);

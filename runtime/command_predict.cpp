@@ -27,13 +27,15 @@ static Result<Samples> rows_of_split(Model& model, const Predictor& predictor, c
   std::string name = options.split;
   for (uint32_t i = 0; i < size(model.program()->trains()) && options.split.empty(); ++i) {
     const program::Train* train = model.program()->trains()->Get(i);
-    name = !text(train->validate_data()).empty() ? text(train->validate_data()) + "." + text(train->validate_split()) : text(train->data()) + "." + text(train->split());
+    if (!text(train->validate_data()).empty()) name = text(train->validate_data()) + "." + text(train->validate_split());
+    else if (!text(train->data()).empty()) name = text(train->data()) + "." + text(train->split());
   }
-  if (name.empty()) return Error{GRADC_INVALID, "say which data the --index is of: --split data.split"};
+  if (auto known = split_names(*model.program()); name.empty() && known.size() == 1) name = known[0];
+  else if (name.empty()) return Error{GRADC_INVALID, fmt::format("say which data the --index is of: --split DATA.SPLIT; there are: {}", fmt::join(known, ", "))};
   auto samples = read_named_split(model, name, options);
   if (!samples) return samples;
-  int64_t first = 0, last = 0;
-  if (!parse_range(options.index, first, last)) return Error{GRADC_INVALID, fmt::format("--index takes a number or FIRST:LAST, not '{}'", options.index)};
+  int64_t first = 0, last = samples->count;
+  if (!options.index.empty() && !parse_range(options.index, first, last)) return Error{GRADC_INVALID, fmt::format("--index takes a number or FIRST:LAST, not '{}'", options.index)};
   if (first < 0 || first >= last || last > samples->count)
     return Error{GRADC_RANGE, fmt::format("--index {}: data {} have samples 0 to {}", options.index, samples->name, samples->count - 1)};
   std::vector<Column> columns;
@@ -49,7 +51,18 @@ static Result<Samples> rows_of_split(Model& model, const Predictor& predictor, c
   return samples;
 }
 
-static Result<Samples> rows_of_files(const Predictor& predictor, const CommandOptions& options) {
+// Pictures are fitted as those of the data that have this field.
+static PictureOptions picture_options(const program::Program& program, const FieldType& field) {
+  if (program.data())
+    for (auto* data : *program.data())
+      for (uint32_t i = 0; data->fields() && i < size(data->splits()); ++i)
+        if (auto* split = data->splits()->Get(i); split->kind() == program::SourceKind::images)
+          for (auto* each : *data->fields())
+            if (FieldType known = to_field(each); known.name == field.name && known.type == field.type) return {split->fit() ? split->fit()->str() : "", split->convert()};
+  return {};
+}
+
+static Result<Samples> rows_of_files(const Model& model, const Predictor& predictor, const CommandOptions& options) {
   Samples samples;
   samples.name = "inputs";
   std::vector<std::string> names, paths(predictor.inputs().size());
@@ -67,8 +80,12 @@ static Result<Samples> rows_of_files(const Predictor& predictor, const CommandOp
     paths[at] = equals == std::string::npos ? input : input.substr(equals + 1);
   }
   for (size_t i = 0; i < names.size(); ++i) {
-    if (paths[i].empty()) return Error{GRADC_INVALID, fmt::format("'{}' needs '{}': {} (a file, or --index for samples of a split)", predictor.name(), names[i], to_string(predictor.inputs()[i].type))};
-    auto column = read_any(paths[i], predictor.inputs()[i]);
+    if (paths[i].empty()) {
+      auto splits = split_names(*model.program());
+      std::string also = splits.empty() ? "" : fmt::format(", or take samples of the program's data, as --split {} --index 0", splits.back());
+      return Error{GRADC_INVALID, fmt::format("'{}' reads '{}', {} for each sample: name a file with samples{}", predictor.name(), names[i], to_string(predictor.inputs()[i].type), also)};
+    }
+    auto column = read_any(paths[i], predictor.inputs()[i], picture_options(*model.program(), predictor.inputs()[i]));
     if (!column) return std::move(column.error());
     if (auto status = check_range(column->field, column->bytes.data(), column->samples, paths[i]); !status) return std::move(status.error());
     if (i > 0 && column->samples != samples.count)
@@ -127,7 +144,8 @@ Status command_predict(Model& model, const CommandOptions& options) {
   auto predictor = Predictor::create(model, options.export_name);
   if (!predictor) return std::move(predictor.error());
   GRADC_TRY(load_trained(model, options));
-  auto samples = options.index.empty() ? rows_of_files(*predictor, options) : rows_of_split(model, *predictor, options);
+  const bool of_split = !options.index.empty() || (!options.split.empty() && options.inputs.empty());
+  auto samples = of_split ? rows_of_split(model, *predictor, options) : rows_of_files(model, *predictor, options);
   if (!samples) return std::move(samples.error());
   if (predictor->inputs().empty()) samples->count = 1;
   std::vector<std::vector<char>> results;

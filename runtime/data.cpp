@@ -184,18 +184,22 @@ static Bytes gather(const Column& column, const std::vector<uint32_t>& order) {
   return Bytes::own(std::move(rows), bytes * order.size());
 }
 
+std::vector<std::string> split_names(const program::Program& program) {
+  std::vector<std::string> names;
+  if (program.data())
+    for (auto* set : *program.data())
+      if (set->splits())
+        for (auto* each : *set->splits()) names.push_back(set->name()->str() + "." + each->name()->str());
+  return names;
+}
+
 Result<Samples> read_split(const program::Program& program, std::string_view data_name, std::string_view split_name,
                            const std::map<std::string, std::string>& directories) {
   const program::DataSet* data = find_data(program, data_name);
   const program::Split* split = data ? find_split(*data, split_name) : nullptr;
   if (!split) {
-    std::vector<std::string> names;
-    if (program.data())
-      for (auto* set : *program.data())
-        if (set->splits())
-          for (auto* each : *set->splits()) names.push_back(set->name()->str() + "." + each->name()->str());
     std::string wanted = fmt::format("{}.{}", data_name, split_name);
-    return Error{GRADC_UNKNOWN_NAME, fmt::format("no data are called '{}'{}", wanted, suggestion(wanted, names))};
+    return Error{GRADC_UNKNOWN_NAME, fmt::format("no data are called '{}'{}", wanted, suggestion(wanted, split_names(program)))};
   }
   std::vector<FieldType> fields;
   if (data->fields())

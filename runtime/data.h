@@ -38,6 +38,9 @@ struct Samples {
   const Column* column(std::string_view field) const;
 };
 
+/// "data.split", of all data.
+std::vector<std::string> split_names(const program::Program& program);
+
 /// Reads and checks data.split. directories: from --data, by data set, or "" for all; else the model file's.
 Result<Samples> read_split(const program::Program& program, std::string_view data, std::string_view split, const std::map<std::string, std::string>& directories);
 
@@ -69,10 +72,11 @@ struct PictureOptions {
   std::string fit;        // "stretch", "crop", or "": pictures have the field's size
   bool convert = false;   // grey to colour and back
 };
-/// PNG and JPEG files. With a label: in a folder for each class, whose number is its place among `classes` (none: among the names, sorted).
+/// PNG and JPEG files. With a label: in a folder for each class, whose number is its place among `classes` (none: among the names, sorted). Without: in the
+/// folder itself, or a single file.
 Result<Contents> read_images(const std::string& folder, const std::vector<FieldType>& fields, const PictureOptions& options, std::vector<std::string> classes);
 
-/// By the name's end: .npy, .csv/.tsv/.txt, else IDX; each perhaps with .gz behind.
-Result<Column> read_any(const std::string& path, const FieldType& field);
+/// By the name's end: .npy, .csv/.tsv/.txt, .png/.jpg/.jpeg or a folder of pictures, else IDX; files of numbers perhaps with .gz behind.
+Result<Column> read_any(const std::string& path, const FieldType& field, const PictureOptions& options = {});
 
 }  // namespace gradc::runtime

@@ -106,14 +106,14 @@ static Result<std::vector<std::string>> names_in(const std::string& folder, bool
   return names;
 }
 
-// With a label: the pictures in the folder of each class. Without: those in the folder itself.
+// With a label: the pictures in the folder of each class. Without: those in the folder itself, which may be a single file instead.
 static Result<std::vector<PictureFile>> list_pictures(const std::string& folder, bool labelled, std::vector<std::string>& classes) {
   std::vector<PictureFile> files;
   std::vector<std::string> folders = {folder};
   if (labelled) {
     auto names = names_in(folder, true);
     if (!names) return names.error();
-    if (names->empty()) return Error{GRADC_INVALID, fmt::format("the folder '{}' is empty: a folder of pictures for each class is needed in it", folder)};
+    if (names->empty()) return Error{GRADC_INVALID, fmt::format("the folder '{}' has no folders in it: there is one for each class, with its pictures", folder)};
     if (classes.empty()) classes = *names;
     for (const std::string& name : *names)
       if (std::find(classes.begin(), classes.end(), name) == classes.end())
@@ -121,6 +121,7 @@ static Result<std::vector<PictureFile>> list_pictures(const std::string& folder,
     folders.clear();
     for (const std::string& name : classes) folders.push_back(folder + "/" + name);
   }
+  if (std::error_code ignored; !labelled && !std::filesystem::is_directory(folder, ignored)) return std::vector<PictureFile>{{folder, 0}};
   for (size_t label = 0; label < folders.size(); ++label) {
     auto names = names_in(folders[label], false);
     if (!names) return names.error();

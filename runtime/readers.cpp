@@ -1,6 +1,9 @@
 // IDX, NPY and CSV. A file's element type may differ from the field's where no value is lost; everything else is an error that says what is there.
+#include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <fmt/format.h>
 
 #include "runtime/data.h"
@@ -207,7 +210,19 @@ Result<std::vector<Column>> read_csv(const Bytes& content, const std::vector<Fie
   return columns;
 }
 
-Result<Column> read_any(const std::string& path, const FieldType& field) {
+static bool holds_pictures(const std::string& path) {
+  std::error_code ignored;
+  std::string ending = std::filesystem::path(path).extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(), [](char c) { return char(std::tolower(uint8_t(c))); });
+  return ending == ".png" || ending == ".jpg" || ending == ".jpeg" || std::filesystem::is_directory(path, ignored);
+}
+
+Result<Column> read_any(const std::string& path, const FieldType& field, const PictureOptions& options) {
+  if (holds_pictures(path)) {
+    auto contents = read_images(path, {field}, options, {});
+    if (!contents) return std::move(contents.error());
+    return std::move(contents->columns.front());
+  }
   std::string_view name = path;
   if (name.ends_with(".gz")) name.remove_suffix(3);
   auto content = read_data_file(path);

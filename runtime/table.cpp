@@ -58,7 +58,7 @@ static std::string worst_pairs(const Confusion& t, size_t most) {
   std::stable_sort(pairs.begin(), pairs.end(), [](const Pair& a, const Pair& b) { return a.count > b.count; });
   std::string out;
   for (size_t i = 0; i < std::min(pairs.size(), most); ++i)
-    out += fmt::format("{}{} taken for {}: {:.0f} times, {} of {}\n", i ? "               " : "most confused  ", t.classes[pairs[i].is], t.classes[pairs[i].taken], pairs[i].count,
+    out += fmt::format("{}{} taken for {}: {}, {} of {}\n", i ? "               " : "most confused  ", t.classes[pairs[i].is], t.classes[pairs[i].taken], pairs[i].count == 1 ? "once" : fmt::format("{:.0f} times", pairs[i].count),
                        percent(share_of(t, pairs[i].is, pairs[i].taken)), t.classes[pairs[i].is]);
   return out;
 }

@@ -54,9 +54,12 @@ class Models(EndToEnd):
 
     def test_the_lecture_s_edges_are_exact_and_learnt(self):
         program = self.build("edges")
-        picture = ["--split", "picture.sample", "--index", "0", "--json"]
+        picture = ["--index", "0", "--json"]
         expected = [0, 30, 30, 0] * 3
         self.assertEqual(self.command(program, "predict", "--untrained", *picture).json()["outputs"]["table"][0], expected)
+        self.fails(program, "predict", "--untrained", says=["'image', f32[5, 6]", "--split picture.sample --index 0"])
+        whole = ["--split", "picture.sample", "--json"]   # all of its samples
+        self.assertEqual(self.command(program, "predict", "--untrained", *whole).out, self.command(program, "predict", "--untrained", *picture).out)
         self.command(program, "train", "--quiet")
         learnt = self.command(program, "predict", "--export", "learnt", *picture).json()["outputs"]["learnt"][0]
         for value, wanted in zip(learnt, expected):

@@ -114,6 +114,26 @@ class Pictures(EndToEnd):
         self.command(program, "eval", "--untrained", "--confusion", "-o", "named.csv")
         self.assertEqual((self.folder / "named.csv").read_text().splitlines()[0], "class,ant,bee,cow")
 
+    def test_a_picture_is_predicted_from_its_file(self):
+        text = """data d(image: u8[4, 4, 3], label: u8 < 3) {
+            all = images("train", fit = "stretch")
+        }
+        model net(x: f32[n]) -> f32[n] { param w: f32 = 1
+            x * w }
+        train on d.all { batch 8; epochs 1
+            minimize mse(net(f32(label)), f32(label)) with sgd()
+        }
+        export same(image: u8[n, 4, 4, 3]) = f32(image)
+        """
+        program = self.build(text, name="fitted")
+        folder = self.command(program, "predict", "--untrained", self.folder / "train" / "bee", "--json").json()["outputs"]["same"]
+        of_split = self.command(program, "predict", "--untrained", "--split", "d.all", "--json").json()["outputs"]["same"]
+        self.assertEqual(folder, of_split[SAMPLES // 3 : 2 * SAMPLES // 3])   # fitted as the data are
+        one = self.command(program, "predict", "--untrained", self.folder / "train" / "bee" / "004.png", "--json").json()
+        self.assertEqual(one["outputs"]["same"], [folder[1]])
+        self.fails(program, "predict", "--untrained", self.folder / "train", says="holds no pictures")
+        self.fails(program, "predict", "--untrained", "none.png", says="none.png")
+
     def test_crop(self):
         places = set()
         for before, after in self.augmented("crop", "image <- random_crop(image, padding = 2)"):

@@ -106,6 +106,7 @@ TEST_CASE("commands of a program") {
   CHECK_THAT(run({"train", "--checkpoint", "/nonexistent/a.ckpt"}, 1), Catch::Contains("cannot write"));
   CHECK_THAT(run({"train", "--log", "/nonexistent/a.jsonl"}, 1), Catch::Contains("cannot write"));
   CHECK_THAT(run({"predict", "none.csv"}, 1), Catch::Contains("none.csv"));
+  CHECK_THAT(run({"predict"}, 1), Catch::Contains("name a file with samples, or take samples of the program's data, as --split") && Catch::Contains("--index 0"));
   CHECK_THAT(run({"predict", "--index", "11"}, 1), Catch::Contains("0 to 10"));
   CHECK_THAT(run({"eval", "--checkpoint", "in.csv"}, 1), Catch::Contains("no checkpoint") || Catch::Contains("truncated"));
   CHECK_THAT(run({}, 2), Catch::Contains("Usage"));

@@ -127,7 +127,7 @@ TEST_CASE("images: what is wrong is named") {
   std::string folder = class_folder("wrong_pictures");
   CHECK_THAT(error_of(read_images(folder + "/nowhere", fields(5, 4, 3), {}, {})), Catch::Contains("nowhere") && Catch::Contains("No such file"));
   CHECK_THAT(error_of(read_images(folder, fields(5, 4, 3), {}, {})), Catch::Contains("/cat' is empty"));
-  CHECK_THAT(error_of(read_images(folder + "/cat", fields(5, 4, 3), {}, {})), Catch::Contains("/cat' is empty") && Catch::Contains("each class"));
+  CHECK_THAT(error_of(read_images(folder + "/cat", fields(5, 4, 3), {}, {})), Catch::Contains("/cat' has no folders in it") && Catch::Contains("each class"));
   toy::write_file(folder + "/cat/a.png", png(5, 4, 3, 0));
   std::string file = folder + "/dog/b.png";
   auto with = [&](const std::string& content, PictureOptions options = {}) {
