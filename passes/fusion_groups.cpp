@@ -309,17 +309,31 @@ class Former {
     return group;
   }
 
-  // A sum that is taken in parts, to be added up afterwards: "xt..,xt..->x.." with t summed, whose only readers sum over x.
+  // A sum that is taken in parts, to be added up afterwards: "xtBA,xtBC->xBAC" with t summed, B in both operands, whose only readers sum over x. Parts add to what
+  // the result holds, with lanes along its last index and both operands read where they lie: others are products like any other.
   int64_t parts_of_sum(Value v) const {
     const Node& node = f_[v];
-    ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
-    if (spec.a.size() < 2 || spec.a.substr(0, 2) != spec.b.substr(0, 2) || spec.result.size() < 3 || spec.result[0] != spec.a[0] || spec.result.find(spec.a[1]) != spec.result.npos) return 0;
-    for (char c : spec.a.substr(2))
-      if (spec.result.find(c) == spec.result.npos) return 0;
-    bool summed = !result_[v.id] && std::all_of(users_[v.id].begin(), users_[v.id].end(), [&](Value user) {
+    if (result_[v.id] || node.type.element != ElementType::f32 || contract_precision(node.attrs) != Precision::f32) return 0;
+    bool summed = std::all_of(users_[v.id].begin(), users_[v.id].end(), [&](Value user) {
       return f_[user].op == Op::reduce_sum && f_[user].attrs.integers(Attr::axes) == std::vector<int64_t>{0};
     });
-    return summed && contract_precision(node.attrs) == Precision::f32 ? node.type.shape[0] : 0;
+    if (!summed || !lies_as_written(node.operands[0]) || !lies_as_written(node.operands[1])) return 0;
+    ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
+    if (spec.a.size() < 2 || spec.b.size() < 2 || spec.a.substr(0, 2) != spec.b.substr(0, 2)) return 0;
+    size_t both = 2;
+    while (both < std::min(spec.a.size(), spec.b.size()) && spec.a[both] == spec.b[both]) ++both;
+    const std::string alone_a = spec.a.substr(both), alone_b = spec.b.substr(both), shared = spec.a[0] + spec.a.substr(2, both - 2);
+    if (alone_a.empty() || alone_b.empty() || (spec.result != shared + alone_a + alone_b && spec.result != shared + alone_b + alone_a)) return 0;
+    for (Value operand : node.operands)   // indices of extent 1 have no place in a loop
+      for (int64_t extent : f_[operand].type.shape)
+        if (extent == 1) return 0;
+    return node.type.shape[0];
+  }
+
+  // Whether the elements lie in memory row by row: a value that is stored, perhaps under another shape.
+  bool lies_as_written(Value v) const {
+    while (f_[v].op == Op::reshape) v = f_[v].operands[0];
+    return f_[v].type.element == ElementType::f32 && (computes(f_[v]) || f_[v].op == Op::input || f_[v].op == Op::variable);
   }
 
   // How many leading indices of a product units count: all but the last one, or those before a batch index that follows others. So a row that is

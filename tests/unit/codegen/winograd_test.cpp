@@ -119,3 +119,57 @@ TEST_CASE("a convolution and its gradients, planned and run: blocks of tiles, su
       }
     }
 }
+
+TEST_CASE("sums over the first index of a product: in parts where operands are read as they lie, right in any case") {
+  struct Example {
+    const char* spec;
+    Shape a, b;
+    bool parts;
+    Value (*view)(Builder&, Value) = nullptr;   // of a: what the product reads of the input
+  };
+  auto transposed = [](Builder& b, Value v) { return b.transpose(v, {0, 1, 3, 2}); };
+  auto padded = [](Builder& b, Value v) {
+    return b.make(Op::pad, {v}, {{Attr::low, std::vector<int64_t>{0, 1, 0, 2}}, {Attr::high, std::vector<int64_t>{0, 2, 0, 1}}, {Attr::interior, std::vector<int64_t>(4, 0)}, {Attr::value, 0.0}});
+  };
+  auto repeated = [](Builder& b, Value v) { return b.broadcast(v, {4, 6, 5, 24}, {1, 2, 3}); };
+  auto cut = [](Builder& b, Value v) { return b.reshape(b.slice(v, {0, 1, 0, 0}, {4, 7, 5, 24}, {1, 1, 1, 1}), {2, 12, 5, 24}); };
+  auto flat = [](Builder& b, Value v) { return b.reshape(v, {4, 6, 5, 24}); };
+  const Example examples[] = {
+      {"xtpc,xtpk->xpck", {4, 6, 5, 24}, {4, 6, 5, 40}, true},
+      {"xtpc,xtpk->xpck", {24, 5, 24}, {4, 6, 5, 40}, true, flat},
+      {"xtc,xtk->xck", {4, 6, 24}, {4, 6, 40}, true},
+      {"xtpc,xtpk->xpck", {4, 6, 24, 5}, {4, 6, 5, 40}, false, transposed},
+      {"xtpc,xtpk->xpck", {4, 3, 5, 21}, {4, 6, 5, 40}, false, padded},
+      {"xtpc,xtpk->xpck", {6, 5, 24}, {4, 6, 5, 40}, false, repeated},
+      {"xtpc,xtpk->xpck", {4, 8, 5, 24}, {2, 12, 5, 40}, false, cut},
+      {"xtcp,xtpk->xpck", {4, 6, 24, 5}, {4, 6, 5, 40}, false},   // indices in another order
+      {"xtp,xtp->xp", {4, 6, 24}, {4, 6, 24}, false},             // no index of one operand alone
+      {"xtpc,xtp->xpc", {4, 6, 5, 24}, {4, 6, 5}, false},
+      {"xtc,xtk->xck", {4, 6, 24}, {4, 6, 1}, false},
+      {"xtc,xtk->xck", {1, 6, 24}, {1, 6, 40}, false},
+      {"xtc,xtk->xck", {4, 1, 24}, {4, 1, 40}, false},
+      {"xtck,xtl->xkcl", {4, 6, 5, 24}, {4, 6, 40}, false},
+  };
+  for (const Example& example : examples)
+    for (const Target& target : test::targets()) {
+      Function f;
+      Builder b(f);
+      Value x = b.input("x", {ElementType::f32, example.a}), y = b.input("y", {ElementType::f32, example.b});
+      Value s = b.contract(example.spec, example.view ? example.view(b, x) : x, y);
+      f.results = {{"s", b.reduce(Op::reduce_sum, s, {0}), false}};
+      Bindings at;
+      std::mt19937 random(5);
+      for (auto [name, shape] : {std::pair{"x", example.a}, std::pair{"y", example.b}}) {
+        Tensor t({ElementType::f32, shape});
+        for (int64_t i = 0; i < t.size(); ++i) t.set(i, std::uniform_real_distribution<float>(-1, 1)(random));
+        at[name] = t;
+      }
+      Tensor wanted = evaluate(f, at).at("s");
+      gradc::passes::prepare_for_fusion(f);
+      std::vector<KernelCall> calls = gradc::passes::fuse(f);
+      INFO(example.spec << " of " << to_string(Type{ElementType::f32, example.a}) << " on " << target.name);
+      CHECK(std::any_of(calls.begin(), calls.end(), [](const KernelCall& call) { return call.kernel.parts > 0; }) == example.parts);
+      Tensor is = execute(f, calls, at, target).at("s");
+      for (int64_t i = 0; i < wanted.size(); ++i) REQUIRE(is.at(i) == Approx(wanted.at(i)).margin(1e-4));
+    }
+}
