@@ -1,5 +1,6 @@
 // Rewrites of contracts: views that only permute or repeat go into the index lists, and what is no sum of products is none.
 #include <algorithm>
+#include <numeric>
 
 #include "ir/infer.h"
 #include "passes/rules.h"
@@ -115,8 +116,9 @@ Value contract_of_multiple(Term t) {
 }
 
 // fold(contract(g, w)), where g has the positions and w the window: the input gradient of a convolution is a convolution of the output's gradient with
-// the flipped kernel. With stride 1: dx[p] = sum_u g[p + low - d u] w[u]. With stride s, place q = p + low = s j + a sees the kernel's elements u = a + s b
-// alone: dx = sum_b g[j - b] w[a + s b], a convolution for each phase a. Phases are put between each other.
+// the flipped kernel. With stride 1: dx[p] = sum_u g[p + low - d u] w[u]. With stride s, place q = p + low = s j + a sees those elements u of the kernel alone
+// for which s divides a - d u. Let h = gcd(s, d): there are some if h divides a, and they are u = u0 + (s / h) b, with d u0 = a + s c. So
+// dx = sum_b g[j - c - (d / h) b] w[u0 + (s / h) b], a convolution for each phase a. Phases are put between each other.
 struct FoldedContract {
   Term t, y;
   Axes axes, size, stride, dilation, low;
@@ -142,16 +144,22 @@ struct FoldedContract {
     }
   }
 
-  // Elements of the kernel in a phase.
-  int64_t taps(size_t k, int64_t phase) const { return size[k] > phase ? (size[k] - phase + stride[k] - 1) / stride[k] : 0; }
+  // Elements of the kernel that a phase sees along an axis: from `first`, every `step`-th; later ones meet an element of g that is `apart` before. That of
+  // the first lies `back` before j.
+  struct Taps {
+    int64_t first = 0, step = 1, count = 0, apart = 1, back = 0;
+  };
+  Taps taps(size_t k, int64_t phase) const {
+    const int64_t s = stride[k], d = dilation[k], h = std::gcd(s, d);
+    for (int64_t u = 0; u < std::min(s / h, size[k]); ++u)
+      if ((d * u - phase) % s == 0) return {u, s / h, (size[k] - u + s / h - 1) / (s / h), d / h, (d * u - phase) / s};
+    return {};
+  }
 
   Value run() {
     constexpr int64_t most_phases = 16;
     int64_t phases = 1;
-    for (size_t k = 0; k < axes.size(); ++k) {
-      if (stride[k] > 1 && dilation[k] > 1) return no;
-      phases *= stride[k];
-    }
+    for (int64_t s : stride) phases *= s;
     if (g_operand < 0 || phases > most_phases) return no;
     const std::string& g_list = g_operand == 0 ? spec.a : spec.b;
     for (char c : g_list)
@@ -178,27 +186,30 @@ struct FoldedContract {
   Term convolution(const Axes& phase) const {
     const std::string &g_list = g_operand == 0 ? spec.a : spec.b, &w_list = g_operand == 0 ? spec.b : spec.a;
     Term g = y.x(g_operand), w = y.x(1 - g_operand);
-    Axes permutation, flipped, moved, before, behind, count;
+    Axes permutation, flipped, moved, before, behind, count, apart;
     for (char c : order) permutation.push_back(static_cast<int64_t>(g_list.find(c)));
     Term seen = transpose(g, permutation);
     Axes start(seen.rank(), 0), end = seen.shape(), w_start(w.rank(), 0), w_end = w.shape(), w_step(w.rank(), 1);
     for (size_t k = 0; k < axes.size(); ++k) {
-      int64_t axis = static_cast<int64_t>(order.find(positions[0]) + k), in_w = static_cast<int64_t>(w_list.find(window[k])), reach = dilation[k] * (taps(k, phase[k]) - 1);
-      // Of g from first - reach up to limit, zeros where there is nothing.
-      start[axis] = std::max<int64_t>(0, first[k] - reach);
-      end[axis] = std::min(end[axis], limit[k]);
-      before.push_back(std::max<int64_t>(0, reach - first[k]));
-      behind.push_back(limit[k] - end[axis]);
-      if (taps(k, phase[k]) == 0 || start[axis] >= end[axis]) return {};
+      int64_t axis = static_cast<int64_t>(order.find(positions[0]) + k), in_w = static_cast<int64_t>(w_list.find(window[k]));
+      const Taps seen_by = taps(k, phase[k]);
+      // Of g from `low_end` up to `high_end`, zeros where there is nothing.
+      const int64_t low_end = first[k] - seen_by.back - seen_by.apart * (seen_by.count - 1), high_end = limit[k] - seen_by.back;
+      start[axis] = std::max<int64_t>(0, low_end);
+      end[axis] = std::min(end[axis], high_end);
+      if (seen_by.count == 0 || start[axis] >= end[axis]) return {};
+      before.push_back(start[axis] - low_end);
+      behind.push_back(high_end - end[axis]);
       moved.push_back(axis);
-      count.push_back(taps(k, phase[k]));
-      w_start[in_w] = phase[k];
-      w_step[in_w] = stride[k];
+      count.push_back(seen_by.count);
+      apart.push_back(seen_by.apart);
+      w_start[in_w] = seen_by.first;
+      w_step[in_w] = seen_by.step;
     }
     for (size_t i = 0; i < w_list.size(); ++i)
       if (in(window, w_list[i])) flipped.push_back(static_cast<int64_t>(i));
     seen = {t.b, t.b->slice(seen, start, end, Axes(seen.rank(), 1))};
-    seen = {t.b, t.b->make(Op::windows, {seen.v}, {{Attr::axes, moved}, {Attr::size, count}, {Attr::stride, Axes(axes.size(), 1)}, {Attr::dilation, dilation}, {Attr::low, before}, {Attr::high, behind}, {Attr::value, 0.0}})};
+    seen = {t.b, t.b->make(Op::windows, {seen.v}, {{Attr::axes, moved}, {Attr::size, count}, {Attr::stride, Axes(axes.size(), 1)}, {Attr::dilation, apart}, {Attr::low, before}, {Attr::high, behind}, {Attr::value, 0.0}})};
     Term turned{t.b, t.b->make(Op::reverse, {t.b->slice(w, w_start, w_end, w_step)}, {{Attr::axes, flipped}})};
     std::string seen_list = order, result = spec.result;
     seen_list.insert(order.find(positions[0]) + positions.size(), window);

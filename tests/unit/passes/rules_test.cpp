@@ -214,6 +214,12 @@ const Example examples[] = {
        return m.fold(contract("nik,kuc->niuc", g, w), {2, 6, 5}, {1}, {3}, {1}, {3}, {4});
      }},
     {"fold-of-contract", [](Maker m) { Term g = m.x({2, 7, 4}), w = m.x({4, 5, 5}); return m.fold(contract("kuc,nik->niuc", w, g), {2, 10, 5}, {1}, {5}, {1}, {7}, {0}, {2}); }},
+    {"fold-of-contract", [](Maker m) {   // strides and dilations without a common factor
+       Term g = m.x({2, 4, 4, 4}), w = m.x({3, 4, 5, 4});
+       return m.fold(contract("nijk,uvck->nijuvc", g, w), {2, 11, 12, 5}, {1, 2}, {3, 4}, {3, 2}, {2, 1}, {1, 3}, {2, 3});
+     }},
+    {"fold-of-contract", [](Maker m) { Term g = m.x({2, 3, 4}), w = m.x({4, 5, 3}); return m.fold(contract("nik,kuc->niuc", g, w), {2, 30, 3}, {1}, {5}, {6}, {3}, {0}, {4}); }},   // with one
+    {"fold-of-contract", [](Maker m) { Term g = m.x({2, 5, 4}), w = m.x({4, 3, 3}); return m.fold(contract("nik,kuc->niuc", g, w), {2, 9, 3}, {1}, {3}, {2}, {2}, {2}, {2}); }},   // half of the result is 0
     {"fold-of-contract", [](Maker m) { Term w = m.x({4, 3}), g = m.x({6, 4, 2}); return m.fold(contract("ku,ikn->niu", w, g), {2, 8}, {1}, {3}, {1}, {0}, {0}); }},
 };
 }  // namespace
