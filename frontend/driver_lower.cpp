@@ -83,7 +83,7 @@ bool lower_to_gradient(Program& program, ir::Module& out, ir::Precision precisio
     if (f.name.starts_with("export.") || f.name.starts_with("augment.")) {
       passes::expand_gradients(f);   // of a sum over samples each row has its own: the sum itself is gone then
       f.prune();
-      error = passes::check_rows(f, samples);
+      error = passes::check_rows(f, samples, f.name.starts_with("augment.") ? "`augment`" : "an export");
     }
     if (error) {
       fail(*error);

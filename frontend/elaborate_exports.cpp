@@ -59,6 +59,7 @@ void Elaborator::elaborate_export(const ast::Function& function, const Span& spa
     if (!function.body.statements.empty())
       if (auto* last = std::get_if<ast::Evaluate>(&function.body.statements.back()->node)) written = std::get_if<ast::Tuple>(&last->value->node);
     for (size_t i = 0; i < results.size(); ++i) {
+      if (results[i].is<Poison>()) return;
       if (!results[i].is<Tensor>()) return void(fail(DiagnosticId::bad_export, at, fmt::format("an export gives tensors, this is {}", kind_of(results[i]))));
       ir::Value v = node(results[i], at);
       if (!v.valid()) return;

@@ -59,7 +59,7 @@ Value Elaborator::gradient(const Value& expression, const Value& target, const S
   ir::Value t = node(target, target_span);
   if (!t.valid()) return Poison{};
   if (!ir::is_float(type(t).element))
-    return fail(DiagnosticId::gradient_by_integer, target_span, fmt::format("there is no derivative by {}: integers and bools have none", ir::to_string(type(t))));
+    return fail(DiagnosticId::gradient_by_integer, target_span, fmt::format("there is no derivative by {}: integers and bools have none", ir::to_string(type(t))), "", {}, {"cast first, `let x = f32(image)`, and use x where the expression is computed"});
   if (!reached(e)[t.id])
     return fail(DiagnosticId::gradient_unreached, target_span, "the expression does not depend on this", "", {{expression_span, "differentiated here"}},
                 {"a name is differentiated by as it was bound; comparisons, integers and `stop_gradient` end the path"});

@@ -185,12 +185,7 @@ bool TrainElaborator::check_loss(const Found& found) {
 
 void TrainElaborator::take_loads(const Found& found) {
   for (const Found::Load& load : found.loads) {
-    auto is_under = [&](const ir::Variable& v) { return load.into.empty() || v.name == load.into || v.name.starts_with(load.into + "."); };
-    const auto& variables = e_.program.module.variables;
-    if (std::none_of(variables.begin(), variables.end(), is_under)) {
-      e_.fail(DiagnosticId::unknown_member, load.span, fmt::format("`load ... into {}` names no parameter", load.into));
-      continue;
-    }
+    if (!load.into.empty() && !is_part(load.into, load.span, "load ... into")) continue;
     auto image = std::make_unique<program::LoadT>();
     image->file = load.file;
     image->into = load.into;

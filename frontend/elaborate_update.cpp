@@ -25,6 +25,22 @@ bool same_point(const SetValue& a, const SetValue& b) {
 }
 }  // namespace
 
+bool TrainElaborator::is_part(const std::string& path, const Span& span, std::string_view clause) {
+  const std::string parent = path.substr(0, path.rfind('.') == path.npos ? 0 : path.rfind('.') + 1);
+  std::vector<std::string> siblings;
+  for (const ir::Variable& v : e_.program.module.variables) {
+    if (v.name == path || v.name.starts_with(path + ".")) return true;
+    if (!v.name.starts_with(parent)) continue;
+    std::string sibling = v.name.substr(0, v.name.find('.', parent.size()));
+    if (std::find(siblings.begin(), siblings.end(), sibling) == siblings.end()) siblings.push_back(sibling);
+  }
+  std::vector<std::string> hints;
+  if (std::string near = nearest(path, siblings); !near.empty()) hints.push_back(fmt::format("did you mean `{}`?", near));
+  else if (!siblings.empty()) hints.push_back(fmt::format("there {} `{}`", siblings.size() == 1 ? "is" : "are", fmt::join(siblings, "`, `")));
+  e_.fail(DiagnosticId::unknown_member, span, fmt::format("`{} {}` names no parameter", clause, path), "", {}, hints);
+  return false;
+}
+
 std::shared_ptr<const SetValue> TrainElaborator::choose_parameters(const Found& found, Evaluation& evaluation) {
   auto set = std::make_shared<SetValue>();
   std::vector<bool> reached = e_.reached(found.loss.get<Tensor>()->node);
@@ -33,18 +49,9 @@ std::shared_ptr<const SetValue> TrainElaborator::choose_parameters(const Found& 
       if (name == f || name.starts_with(f + ".")) return true;
     return false;
   };
-  for (const std::string& path : evaluation.frozen) {
-    bool any = false;
-    for (const ir::Variable& v : e_.program.module.variables) any = any || v.name == path || v.name.starts_with(path + ".");
-    if (!any) e_.fail(DiagnosticId::unknown_member, span_, fmt::format("`freeze {}` names no parameter", path));
-  }
-  for (const std::string& path : found.over) {
-    bool any = false;
-    for (const ir::Variable& v : e_.program.module.variables) any = any || v.name == path || v.name.starts_with(path + ".");
-    if (any) continue;
-    e_.fail(DiagnosticId::unknown_member, found.minimize_span, fmt::format("`over {}` names no parameter", path));
-    return nullptr;
-  }
+  for (const std::string& path : evaluation.frozen) is_part(path, span_, "freeze");
+  for (const std::string& path : found.over)
+    if (!is_part(path, found.minimize_span, "over")) return nullptr;
   for (ir::Variable& v : e_.program.module.variables) {
     if (v.kind != ir::VariableKind::parameter) continue;
     if (frozen(v.name)) {

@@ -171,7 +171,7 @@ std::variant<Split, SampleError> split_samples(const Function& whole, const Samp
   return split;
 }
 
-std::optional<SampleError> check_rows(const Function& f, const Samples& samples) {
+std::optional<SampleError> check_rows(const Function& f, const Samples& samples, std::string_view place) {
   SampleAxes axes = find_sample_axes(f, samples);
   if (axes.mixed) return axes.mixed;
   std::vector<bool> needed(f.size());
@@ -180,7 +180,7 @@ std::optional<SampleError> check_rows(const Function& f, const Samples& samples)
     if (needed[i])
       for (Value operand : f.nodes[i].operands) needed[operand.id] = true;
   for (uint32_t i = 0; i < f.size(); ++i)
-    if (needed[i] && axes.reduces[i]) return SampleError{f.nodes[i].loc, "this is taken over all samples: in an export each sample must be computed from itself alone"};
+    if (needed[i] && axes.reduces[i]) return SampleError{f.nodes[i].loc, fmt::format("this is taken over all samples: in {} each sample must be computed from itself alone", place)};
   for (const ir::Result& r : f.results)
     if (axes.of[r.value.id] != SampleAxis{0}) return SampleError{f[r.value].loc, fmt::format("\"{}\" does not have its samples along its first axis", r.name)};
   return std::nullopt;

@@ -41,7 +41,8 @@ struct Split {
 /// Masks, expands gradients and cuts. What does not depend on samples (penalties on weights) is computed in finish.
 std::variant<Split, SampleError> split_samples(const ir::Function&, const Samples&);
 
-/// For exports: every result has its samples along axis 0 and depends, row by row, on the same row of the inputs alone.
-std::optional<SampleError> check_rows(const ir::Function&, const Samples&);
+/// For exports and augmentation: every result has its samples along axis 0 and depends, row by row, on the same row of the inputs alone.
+/// place: "an export", for the message.
+std::optional<SampleError> check_rows(const ir::Function&, const Samples&, std::string_view place);
 
 }  // namespace gradc::passes

@@ -88,7 +88,7 @@ std::string mixing(Value (*build)(ir::Builder&, Term x), int64_t rows = 6) {
   b.loc = {1, 7, 1};
   Value y = build(b, {&b, b.input("x", {ElementType::f64, {rows, 4}})});
   f.results.push_back({"y", y});
-  auto error = check_rows(f, {{"x"}, rows});
+  auto error = check_rows(f, {{"x"}, rows}, "an export");
   if (error) CHECK(error->loc.line == 7);
   return error ? error->message : "";
 }
