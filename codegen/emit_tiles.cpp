@@ -7,7 +7,7 @@
 
 namespace gradc::codegen {
 namespace {
-constexpr uint64_t far_bytes = 1 << 20;
+constexpr int64_t far_bytes = 1 << 20;   // beyond the second-level cache
 
 // The results at one place. What lies behind the end of an axis is not stored, and what it would read is not loaded from outside.
 void emit_place(Expression& e, const IndexVector& at, const Chunk& chunk) {
