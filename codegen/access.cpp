@@ -2,6 +2,7 @@
 #include "codegen/index.h"
 #include "ir/check.h"
 #include "ir/infer.h"
+#include "ir/reshape_runs.h"
 
 namespace gradc::codegen {
 namespace {
@@ -25,16 +26,11 @@ Access reshape(const ir::Node& view, const ir::Shape& operand, At at, IndexSpace
   const ir::Shape& shape = view.type.shape;
   Access result{IndexVector(operand.size()), {}};
   if (view.type.size() == 0) return {space.split(space.linear(at, shape), operand), {}};
-  for (size_t i = 0, k = 0; i < shape.size() && k < operand.size();) {
-    const size_t first = i, start = k;
-    int64_t mine = shape[i++], source = operand[k++];
-    while (mine != source) {
-      if (mine < source) mine *= shape[i++];
-      else source *= operand[k++];
-    }
-    const ir::Shape from(operand.begin() + static_cast<int64_t>(start), operand.begin() + static_cast<int64_t>(k)), to(shape.begin() + static_cast<int64_t>(first), shape.begin() + static_cast<int64_t>(i));
-    IndexVector part = space.split(space.linear(at.subspan(first, i - first), to), from);
-    std::copy(part.begin(), part.end(), result.at.begin() + static_cast<int64_t>(start));
+  auto part = [](const ir::Shape& of, size_t first, size_t last) { return ir::Shape(of.begin() + static_cast<int64_t>(first), of.begin() + static_cast<int64_t>(last)); };
+  for (const ir::ReshapeRun& run : ir::reshape_runs(shape, operand)) {
+    Index place = space.linear(at.subspan(run.first, run.last - run.first), part(shape, run.first, run.last));
+    IndexVector made = space.split(place, part(operand, run.other_first, run.other_last));
+    std::copy(made.begin(), made.end(), result.at.begin() + static_cast<int64_t>(run.other_first));
   }
   return result;
 }

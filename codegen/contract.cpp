@@ -112,9 +112,7 @@ void ContractEmitter::add_part(const Panel& panel) {
       auto index = index_;
       if (plan_.row_axis >= 0) index[plan_.row_axis] = add(row, number(r));
       index[plan_.lane_axis] = add(panel.lane, number(v * plan_.width));
-      LlvmValue at_element = number(0);
-      for (size_t i = 0; i < plan_.axes.size(); ++i) at_element = add(times(at_element, plan_.axes[i].extent), index[i]);
-      return at(result.pointer, at_element);
+      return at(result.pointer, element_number(index));
     };
     auto mask = [&](int v) { return v == panel.vectors - 1 ? panel.mask : nullptr; };
     Values sums;
@@ -122,11 +120,7 @@ void ContractEmitter::add_part(const Panel& panel) {
       for (int v = 0; v < panel.vectors; ++v) sums.push_back(b_.CreateSelect(fresh, zero, load(result, place(r, v), mask(v), bytes_)));
     sums = products(panel, height, a, b, row, b_.CreateSub(part_last_, part_first_), std::move(sums));
     for (int r = 0; r < height; ++r)
-      for (int v = 0; v < panel.vectors; ++v) {
-        LlvmValue sum = sums[r * panel.vectors + v];
-        if (LlvmValue some = mask(v)) describe_access(b_.CreateMaskedStore(sum, place(r, v), llvm::Align(bytes_), some), result);
-        else store(result, sum, place(r, v), bytes_);
-      }
+      for (int v = 0; v < panel.vectors; ++v) store(result, sums[r * panel.vectors + v], place(r, v), bytes_, mask(v));
   });
 }
 
@@ -309,7 +303,16 @@ LlvmValue ContractEmitter::load(const Buffer& from, LlvmValue place, LlvmValue m
   describe_access(made, from);
   return made;
 }
-void ContractEmitter::store(const Buffer& to, LlvmValue value, LlvmValue place, unsigned align) { describe_access(b_.CreateAlignedStore(value, place, llvm::Align(align)), to); }
+void ContractEmitter::store(const Buffer& to, LlvmValue value, LlvmValue place, unsigned align, LlvmValue mask) {
+  llvm::Instruction* made = mask ? static_cast<llvm::Instruction*>(b_.CreateMaskedStore(value, place, llvm::Align(align), mask)) : b_.CreateAlignedStore(value, place, llvm::Align(align));
+  describe_access(made, to);
+}
+
+LlvmValue ContractEmitter::element_number(const Values& index) {
+  LlvmValue element = number(0);
+  for (size_t i = 0; i < plan_.axes.size(); ++i) element = add(times(element, plan_.axes[i].extent), index[i]);
+  return element;
+}
 
 LlvmValue ContractEmitter::lane_mask(LlvmValue count) {
   llvm::SmallVector<llvm::Constant*> lanes;

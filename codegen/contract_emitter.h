@@ -162,7 +162,8 @@ class ContractEmitter {
   LlvmValue at(LlvmValue base, int64_t element);
   LlvmValue scratch_at(int64_t bytes);
   LlvmValue load(const Buffer&, LlvmValue at, LlvmValue mask, unsigned align);
-  void store(const Buffer&, LlvmValue value, LlvmValue at, unsigned align);
+  void store(const Buffer&, LlvmValue value, LlvmValue at, unsigned align, LlvmValue mask = nullptr);
+  LlvmValue element_number(const Values& index);   // row-major, of a result of the hero's shape
   LlvmValue splat(LlvmValue x) { return codegen::splat(b_, x, plan_.width); }
   LlvmValue lane_mask(LlvmValue count);   // the first `count` lanes; count may be above the width
   LlvmValue minimum(LlvmValue, LlvmValue);

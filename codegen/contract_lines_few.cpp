@@ -3,8 +3,8 @@
 //   forward, and gradients of inputs     rows are filters: results are stored place by place, all channels of one after the other
 //   gradients of weights                 what is summed lies along the lanes, which are added up at the end: one sum is a vector
 //
-// Between memory, where the channels of a place are neighbours, and lanes, which are places, elements are exchanged in registers: a gather or scatter of 16
-// elements takes as long as some thirty such exchanges.
+// Between memory, where the channels of a place are neighbours, and lanes, which are places, elements are exchanged in registers: with scatters, and units that ended anywhere
+// in a line, LeNet's first layer took 197 us at batch 32 on one Zen 4 core, without 104.
 #include <algorithm>
 
 #include "codegen/contract_emitter.h"
@@ -33,7 +33,7 @@ LlvmValue ContractEmitter::collected(const Values& sources, llvm::ArrayRef<std::
 }
 
 // Lanes are places of a line and rows its channels, all of them, which lie next to each other in memory: element e of what is stored is place e / rows of
-// row e % rows. Each stored vector takes its elements from two rows at a time: a scatter of 16 elements takes as long as some thirty such exchanges.
+// row e % rows.
 void ContractEmitter::finish_interleaved(const Panel& panel, llvm::ArrayRef<LlvmValue> sums) {
   const int width = plan_.width, rows = static_cast<int>(plan_.rows);
   for (int v = 0; v < panel.vectors; ++v) {
@@ -41,8 +41,7 @@ void ContractEmitter::finish_interleaved(const Panel& panel, llvm::ArrayRef<Llvm
     auto index = index_;
     index[plan_.lane_axis] = add(panel.lane, number(v * width));
     index[plan_.row_axis] = number(0);
-    LlvmValue place = number(0);
-    for (size_t i = 0; i < plan_.axes.size(); ++i) place = add(times(place, plan_.axes[i].extent), index[i]);
+    LlvmValue place = element_number(index);
     std::vector<Values> by_row;
     for (int r = 0; r < rows; ++r) {
       ScopeGuard scope(*vectors_);
@@ -57,13 +56,8 @@ void ContractEmitter::finish_interleaved(const Panel& panel, llvm::ArrayRef<Llvm
         llvm::SmallVector<std::pair<int, int>> from;
         for (int element = part * width; element < (part + 1) * width; ++element) from.emplace_back(element % rows, element / rows);
         LlvmValue made = collected(sources, from);
-        LlvmValue to = at(frame_.results[result].pointer, add(place, number(part * width)));
-        if (!mask) {
-          store(frame_.results[result], made, to, bytes_);
-          continue;
-        }
         LlvmValue left = b_.CreateSub(times(b_.CreateSub(lane_last_, index[plan_.lane_axis]), rows), number(part * width));
-        describe_access(b_.CreateMaskedStore(made, to, llvm::Align(bytes_), lane_mask(left)), frame_.results[result]);
+        store(frame_.results[result], made, at(frame_.results[result].pointer, add(place, number(part * width))), bytes_, mask ? lane_mask(left) : nullptr);
       }
   }
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ir/infer.h"
+#include "ir/reshape_runs.h"
 
 namespace gradc::passes {
 using namespace ir;
@@ -99,26 +100,18 @@ class Tiles {
         if (at[i].size() == 1 && view.attrs.integers(Attr::low)[i] == 0 && view.attrs.integers(Attr::interior)[i] == 0 && source[i] <= at[i][0].extent) from[i] = {{at[i][0].axis, source[i]}};
     } else if (view.op == Op::reshape) {
       // Runs of axes with as many elements on both sides: an axis that is split is h = index / extent, index % extent; axes that are merged are all of them.
-      for (size_t i = 0, k = 0; i < to.size() && k < source.size();) {
-        const size_t first = i, last = k;
-        int64_t above = to[i++], below = source[k++];
-        while (above != below) {
-          if (above < below) above *= to[i++];
-          else below *= source[k++];
-        }
-        while (i < to.size() && to[i] == 1) ++i;
-        while (k < source.size() && source[k] == 1) ++k;
+      for (auto [first, last, source_first, source_last] : reshape_runs(to, source)) {
         std::vector<Origin> all;
         bool known = true;
-        for (size_t axis = first; axis < i; ++axis) {
+        for (size_t axis = first; axis < last; ++axis) {
           if (to[axis] == 1) continue;
           known = known && !at[axis].empty();
           all.insert(all.end(), at[axis].begin(), at[axis].end());
         }
         if (!known) continue;
-        size_t inner = k;
-        while (inner > last + 1 && source[inner - 1] == 1) --inner;
-        if (inner == last + 1) from[last] = all;
+        size_t inner = source_last;
+        while (inner > source_first + 1 && source[inner - 1] == 1) --inner;
+        if (inner == source_first + 1) from[source_first] = all;
         else if (all.size() == 1) from[inner - 1] = {{all[0].axis, source[inner - 1]}};
       }
     }

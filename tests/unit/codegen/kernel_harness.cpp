@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <limits>
 
 #include "codegen/emit.h"
 #include "ir/check.h"
@@ -159,6 +160,16 @@ std::vector<ir::Tensor> random_inputs(const ir::Kernel& kernel, uint32_t seed, d
     inputs.push_back(std::move(tensor));
   }
   return inputs;
+}
+
+double relative_error(const ir::Tensor& is, const ir::Tensor& wanted) {
+  double largest = 0, difference = 0;
+  for (int64_t i = 0; i < wanted.size(); ++i) {
+    const double apart = std::abs(is.at(i) - wanted.at(i));
+    if (std::isnan(apart)) return std::numeric_limits<double>::infinity();
+    largest = std::max(largest, std::abs(wanted.at(i))), difference = std::max(difference, apart);
+  }
+  return difference == 0 ? 0 : difference / largest;
 }
 
 std::string difference(const ir::Kernel& kernel, const std::vector<ir::Tensor>& inputs) {

@@ -47,6 +47,9 @@ std::string difference(const ir::Kernel&, const std::vector<ir::Tensor>& inputs)
 std::string difference(const ir::Kernel&, double low = -3, double high = 3);
 
 /// Completes a kernel whose body, form, domain and outer are set: units, result names.
+/// The largest difference, relative to the largest element of `wanted`; infinite where something is not a number.
+double relative_error(const ir::Tensor& is, const ir::Tensor& wanted);
+
 ir::Kernel finish(ir::Form, ir::Function body, ir::Shape domain, int64_t outer, const std::vector<ir::Value>& results, std::vector<int> in_place = {});
 ir::Kernel finish_contract(ir::Function body, ir::Value hero, int64_t outer, const std::vector<ir::Value>& results, std::vector<int> in_place = {});
 
