@@ -22,11 +22,12 @@ SHAPE = ("batch", "in", "out", "side", "channels", "filters", "size", "stride", 
 
 
 def products(workloads: list[Workload]) -> dict[Shape, bool]:
-    """(batch, inputs, outputs) of every dense layer of networks without convolutions, and whether its input gradient occurs."""
+    """(rows of a batch, inputs, outputs) of every dense layer of networks without convolutions, and whether its input gradient occurs."""
     found: dict[Shape, bool] = {}
     for w in workloads:
         for i, (k, n) in enumerate(w.network.dense if not w.network.convolutional else []):
-            found[w.batch, k, n] = found.get((w.batch, k, n), False) or i > 0
+            rows = w.batch * w.network.rows
+            found[rows, k, n] = found.get((rows, k, n), False) or i > 0
     return dict(sorted(found.items(), key=lambda item: (item[0][1:], item[0][0])))
 
 
@@ -34,7 +35,7 @@ def convolutions(workloads: list[Workload]) -> dict[Shape, bool]:
     """(batch, side, channels, filters, size, stride, padding) of every convolution, in the networks' order, and whether its input gradient occurs."""
     found: dict[Shape, bool] = {}
     for w in workloads:
-        layers = [(layer, shape) for layer, shape in walk(w.network.layers) if layer[0] == "conv"]
+        layers = [(layer, shape) for layer, shape in walk(w.network.layers if w.network.convolutional else ()) if layer[0] == "conv"]
         for i, ((_, filters, size, stride, padding, _), (side, _, channels)) in enumerate(layers):
             shape = CONVOLUTION_BATCH, side, channels, filters, size, stride, padding
             found[shape] = found.get(shape, False) or i > 0

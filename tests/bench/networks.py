@@ -65,9 +65,15 @@ class Network:
         """(inputs, outputs) of each dense layer."""
         return [(shape[-1], layer[1]) for layer, shape in walk(self.layers) if layer[0] == "dense"]
 
+    rows = 1       # of a sample that dense layers see
+
     @property
     def convolutional(self) -> bool:
         return any(layer[0] == "conv" for layer, _ in walk(self.layers))
+
+    @property
+    def kind(self) -> str:
+        return "convolutional" if self.convolutional else "dense"
 
     @property
     def parameters(self) -> int:

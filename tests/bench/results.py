@@ -1,4 +1,4 @@
-"""All figures as the JSON file has them: newer ones on top of older ones, and which belong to dense and which to convolutional networks."""
+"""All figures as the JSON file has them: newer ones on top of older ones, and to which kind of network they belong."""
 import kernels
 from workloads import WORKLOADS
 
@@ -25,17 +25,16 @@ def merged(old: dict, new: dict) -> dict:
     return result
 
 
-KINDS = {"dense": False, "convolutional": True}   # whether networks have convolutions
+KINDS = ("dense", "convolutional", "transformer")   # of networks
 
 
 def of_kind(results: dict, kind: str) -> dict:
-    """The rows of dense or of convolutional networks, by part; parts without any are left out."""
-    networks = {w.network.title: w.network for w in WORKLOADS} | {w.title: w.network for w in WORKLOADS}
-    wanted = KINDS[kind]
-    convolutional = {"steps": lambda row: networks[row["title"]].convolutional, "inference": lambda row: networks[row["network"]].convolutional, "kernels": kernels.convolutional}
-    found = {part: rows for part, test in convolutional.items() if (rows := [row for row in results.get(part, []) if test(row) == wanted])}
+    """The rows of networks of that kind, by part; parts without any are left out."""
+    kinds = {w.network.title: w.network.kind for w in WORKLOADS} | {w.title: w.network.kind for w in WORKLOADS}
+    of_row = {"steps": lambda row: kinds[row["title"]], "inference": lambda row: kinds[row["network"]], "kernels": lambda row: "convolutional" if kernels.convolutional(row) else "dense"}
+    found = {part: rows for part, of in of_row.items() if (rows := [row for row in results.get(part, []) if of(row) == kind])}
     if start := results.get("start"):
-        rows = {"compiling": [row for row in start["compiling"] if ("resnet" in row["model"]) == wanted],
-                "first_step": [row for row in start["first_step"] if networks[row["title"]].convolutional == wanted]}
+        rows = {"compiling": [row for row in start["compiling"] if ("convolutional" if "resnet" in row["model"] else "dense") == kind],
+                "first_step": [row for row in start["first_step"] if kinds[row["title"]] == kind]}
         found |= {"start": rows} if any(rows.values()) else {}
     return found

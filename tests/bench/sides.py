@@ -50,7 +50,7 @@ def pin(threads: int) -> Callable[[], None] | None:
 def build(workload: Workload) -> tuple[pathlib.Path, pathlib.Path]:
     """The program, and the weights that every side starts from."""
     model, program = WORK / f"{workload.name}.grad", WORK / workload.name
-    model.write_text(workload.model())
+    model.write_text(workload.model(WORK))
     shell(BUILD / "gradc", "build", model, "-o", program, *(["--precision", workload.precision] if workload.precision != "f32" else []))
     weights = WORK / f"{workload.name}.safetensors"
     shell(program, "weights", "--untrained", "--out", weights)
@@ -82,6 +82,10 @@ class Ours:
         pass
 
 
+def data_of(workload: Workload) -> pathlib.Path:
+    return WORK / f"{workload.network.name}.npy" if workload.network.kind == "transformer" else pathlib.Path("/usr/share/datasets/fashion-mnist")
+
+
 class Peer:
     """A server of peers/. While it is not asked it is stopped with all that it started, so that nothing spins beside the others."""
 
@@ -92,7 +96,7 @@ class Peer:
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"   # no pool of processes that warm up beside the measurement
         if threads == 1:   # else XLA's pool, of as many threads as there are cores in its mask, is asked for one thread's work
             environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-        command = [PEER_PYTHON, ROOT / "tests" / "bench" / "peers" / script, "--network", workload.network.name, "--weights", build(workload)[1], "--batch", workload.batch, "--threads", threads] + (["--mode", mode] if mode else [])
+        command = [PEER_PYTHON, ROOT / "tests" / "bench" / "peers" / script, "--network", workload.network.name, "--weights", build(workload)[1], "--data", data_of(workload), "--batch", workload.batch, "--threads", threads] + (["--mode", mode] if mode else [])
         self.started = time.perf_counter()
         self.errors = open(WORK / f"{key}.log", "w")
         self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, env=environment,
@@ -135,7 +139,13 @@ PEERS = {
     "compile-autocast": ("torch.compile, autocast", "torch_train.py", "compile-autocast"),
     "compile-bf16": ("torch.compile, all bf16", "torch_train.py", "compile-bf16"),
     "jax-bf16": ("JAX bf16", "jax_train.py", "bf16"),
+    "llm.c": ("llm.c", "llmc_train.py", ""),
     "onnx": ("ONNX Runtime", "onnx_predict.py", ""),
     "onnx-call": ("its call alone", "onnx_predict.py", "call"),
 }
-STEP_PEERS = {"f32": ["eager", "compile", "jax"], "bf16": ["eager-autocast", "compile-autocast", "compile-bf16", "jax-bf16"]}
+STEP_PEERS = {"f32": ["eager", "compile", "jax", "llm.c"], "bf16": ["eager-autocast", "compile-autocast", "compile-bf16", "jax-bf16"]}
+
+
+def step_peers(workload: Workload) -> list[str]:
+    """Of those that are installed the ones that can train it: llm.c knows GPTs alone."""
+    return [key for key in STEP_PEERS[workload.precision] if key != "llm.c" or workload.network.kind == "transformer"] if PEER_PYTHON.exists() else []

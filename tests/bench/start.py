@@ -28,17 +28,17 @@ def build_seconds(model: pathlib.Path) -> dict[str, float]:
 def compiling(workloads: list[Workload]) -> list[dict]:
     """Of a model of each kind that is measured; a deep one, too."""
     deep = WORK / "deep.grad"
-    deep.write_text(DEEP.model())
-    models = {"models/fashion_mlp.grad": (ROOT / "models" / "fashion_mlp.grad", False), "784-256 x 50-10": (deep, False), "models/resnet20.grad": (ROOT / "models" / "resnet20.grad", True)}
-    kinds = {w.network.convolutional for w in workloads}
-    return [{"model": name} | build_seconds(model) for name, (model, convolutional) in models.items() if convolutional in kinds]
+    deep.write_text(DEEP.model(WORK))
+    models = {"models/fashion_mlp.grad": (ROOT / "models" / "fashion_mlp.grad", "dense"), "784-256 x 50-10": (deep, "dense"), "models/resnet20.grad": (ROOT / "models" / "resnet20.grad", "convolutional")}
+    kinds = {w.network.kind for w in workloads}
+    return [{"model": name} | build_seconds(model) for name, (model, kind) in models.items() if kind in kinds]
 
 
 def first_step(workload: Workload) -> dict:
     """From the start of the process; of ours the median."""
     threads = len(cores())
     model, program = WORK / "cold.grad", WORK / "cold"
-    model.write_text(workload.model())
+    model.write_text(workload.model(WORK))
     shell(BUILD / "gradc", "build", model, "-o", program)
     train = [program, "train", "--steps", 1, "--no-save", "--quiet", "--threads", threads]
     run_measured(*train)   # the data set is inflated once in a user's life

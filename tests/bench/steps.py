@@ -1,7 +1,7 @@
 """Training steps: ours against the limit and every peer."""
 from machine import Probe
 from measure import Side, difference, interleave
-from sides import Failed, Ours, Peer, STEP_PEERS, PEER_PYTHON
+from sides import Failed, Ours, Peer, step_peers
 from workloads import Workload
 
 
@@ -12,7 +12,7 @@ def measure_row(workload: Workload, threads: int, probe: Probe, seconds: float, 
     sides: list[Side] = [ours]
     compared = workload.comparison
     curve = ours.losses(compared.steps, compared.rate)
-    for key in STEP_PEERS[workload.precision] if PEER_PYTHON.exists() else []:
+    for key in step_peers(workload):
         peer = Peer(key, workload, threads)
         try:
             first = peer.ask("first")["seconds"]

@@ -13,6 +13,7 @@ from machine import State
 from measure import Block, Rounds, difference, interleave, spread
 from steps import best_peer
 from networks import LARGE, LENET, RESNET, SMALL, walk
+from transformers import GPTS
 from workloads import Workload
 
 
@@ -77,6 +78,19 @@ class Figures(unittest.TestCase):
         self.assertEqual([shape for layer, shape in walk(RESNET.layers) if layer[0] == "mean"], [(7, 7, 64)])
         self.assertEqual(RESNET.body().count("relu("), 9)
 
+    def test_transformers(self):
+        small = GPTS["gpt_4_128_64"]
+        self.assertEqual(small.parameters, 65 * 128 + 64 * 128 + 4 * (4 * (128 * 128 + 128) + 128 * 512 + 512 + 512 * 128 + 128 + 4 * 128) + 2 * 128)
+        self.assertEqual(small.flop(2), 3 * 2 * 2 * (64 * (4 * (4 * 128 * 128 + 2 * 128 * 512) + 128 * 65) + 4 * 2 * 64 * 64 * 128))
+        self.assertEqual(kernels.products([Workload(small, 8)]), {(512, 128, 65): True, (512, 128, 128): True, (512, 128, 512): True, (512, 512, 128): True})
+        self.assertEqual(kernels.convolutions([Workload(small, 8)]), {})
+        with tempfile.TemporaryDirectory() as folder:
+            text = Workload(small, 8).model(pathlib.Path(folder))
+            self.assertIn("block(4)", text)
+            file = (pathlib.Path(folder) / "gpt_4_128_64.npy").read_bytes()
+            self.assertEqual(len(file), 128 + 1024 * 65)
+            self.assertLess(max(file[128:]), 65)
+
     def test_losses(self):
         self.assertEqual(difference([1, 2], [1, 2]), 0)
         self.assertAlmostEqual(difference([1, 2.3], [1, 2]), 0.2)
@@ -114,18 +128,18 @@ class Figures(unittest.TestCase):
         self.assertEqual(kernels.convolutions([Workload(LARGE, 8)]), kernels.products([Workload(LENET, 8)]))
 
     def test_newer_rows_replace_older_ones_of_the_same_key(self):
-        step = lambda name, threads, ms: {"workload": name, "title": {"vgg_b32": "VGG-like @ 32", "mlp_256_b1": "784-256-10 @ 1"}[name], "threads": threads, "ms": ms}
-        old = {"date": "then", "steps": [step("mlp_256_b1", 1, 1), step("vgg_b32", 1, 2)], "kernels": [{"which": "forward", "batch": 1, "in": 2, "out": 3}],
+        step = lambda name, threads, ms: {"workload": name, "title": {"vgg_b32": "VGG-like @ 32", "mlp_256_b1": "784-256-10 @ 1", "gpt_4_128_64_b8": "GPT 4 x 128, context 64 @ 8"}[name], "threads": threads, "ms": ms}
+        old = {"date": "then", "steps": [step("mlp_256_b1", 1, 1), step("gpt_4_128_64_b8", 1, 5), step("vgg_b32", 1, 2)], "kernels": [{"which": "forward", "batch": 1, "in": 2, "out": 3}],
                "start": {"compiling": [{"model": "a", "s": 1}], "first_step": []}}
         new = {"date": "now", "steps": [step("vgg_b32", 2, 3), step("vgg_b32", 1, 4)], "kernels": [{"which": "forward", "batch": 32, "side": 28}],
                "start": {"compiling": [{"model": "a", "s": 2}, {"model": "models/resnet20.grad", "s": 3}], "first_step": []}}
         both = results.merged(old, new)
-        self.assertEqual([(row["workload"], row["threads"], row["ms"]) for row in both["steps"]], [("mlp_256_b1", 1, 1), ("vgg_b32", 1, 4), ("vgg_b32", 2, 3)])
+        self.assertEqual([(row["workload"], row["threads"], row["ms"]) for row in both["steps"]], [("mlp_256_b1", 1, 1), ("vgg_b32", 1, 4), ("vgg_b32", 2, 3), ("gpt_4_128_64_b8", 1, 5)])
         self.assertEqual(both["date"], "now")
         self.assertEqual([row["s"] for row in both["start"]["compiling"]], [2, 3])
         kinds = [results.of_kind(both, kind) for kind in results.KINDS]
-        self.assertEqual([len(found["steps"]) for found in kinds], [1, 2])
-        self.assertEqual([found["kernels"] for found in kinds], [both["kernels"][:1], both["kernels"][1:]])
+        self.assertEqual([len(found["steps"]) for found in kinds], [1, 2, 1])
+        self.assertEqual([found["kernels"] for found in kinds if "kernels" in found], [both["kernels"][:1], both["kernels"][1:]])
         self.assertEqual(kinds[1]["start"]["compiling"], [{"model": "models/resnet20.grad", "s": 3}])
         self.assertEqual(results.of_kind({"steps": old["steps"][:1]}, "convolutional"), {})
 

@@ -5,7 +5,8 @@
 import jax
 import jax.numpy as jnp
 
-from peer import NETWORKS, Batches, Parameters, Trainer, arguments
+import jax_gpt
+from peer import GPTS, NETWORKS, Batches, Parameters, Trainer, arguments
 from networks import SIDE, after, block, shortcut, walk
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -49,12 +50,13 @@ def main() -> None:
             shape = after(last, before)
         return x
 
-    layers = NETWORKS[options.network].layers
+    gpt = GPTS.get(options.network)
+    layers = () if gpt else NETWORKS[options.network].layers
 
     def loss_of(parameters, images, labels):
-        x = apply(layers, images, (SIDE, SIDE, 1), iter(parameters))
+        x = jax_gpt.logits(gpt, parameters, images, storage) if gpt else apply(layers, images, (SIDE, SIDE, 1), iter(parameters))
         logits = x.astype(jnp.float32)
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1))
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], axis=-1))
 
     def update(state, images, labels):
         parameters, first, second, t, rate = state
@@ -70,12 +72,12 @@ def main() -> None:
 
     def start(rate: float):
         file = Parameters(options.weights)
-        parameters = [tuple(map(jnp.array, file.next(layer[0]))) for layer, _ in walk(layers) if layer[0] in file.KINDS]
+        parameters = jax_gpt.parameters(gpt, file) if gpt else [tuple(map(jnp.array, file.next(layer[0]))) for layer, _ in walk(layers) if layer[0] in file.KINDS]
         zeros = lambda: jax.tree.map(jnp.zeros_like, parameters)
         return parameters, zeros(), zeros(), jnp.float32(0), jnp.float32(rate)
 
     def convert(images, labels):
-        return jnp.array(images), jnp.array(labels.astype("int32"))
+        return jnp.array(images.astype("int32") if gpt else images), jnp.array(labels.astype("int32"))
 
     Trainer(jax.__version__, start, lambda state, batch: jitted(state, *batch), jax.block_until_ready,
             Batches(options.data, options.batch, convert)).serve()

@@ -24,6 +24,7 @@ import numpy
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from networks import NETWORKS
+from transformers import GPTS
 
 RATE = 1e-3   # of learning, where speed is measured
 RING = 8   # batches that are converted ahead of the clock; the data set itself stays as bytes, as on our side
@@ -32,8 +33,8 @@ RING = 8   # batches that are converted ahead of the clock; the data set itself 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--weights", required=True, help="safetensors, as `NAME weights --untrained` writes it")
-    parser.add_argument("--network", required=True, choices=NETWORKS)
-    parser.add_argument("--data", default="/usr/share/datasets/fashion-mnist")
+    parser.add_argument("--network", required=True, choices=[*NETWORKS, *GPTS])
+    parser.add_argument("--data", required=True, help="the folder of pictures, or the file of windows of tokens")
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--mode", default="", help="a variant of this peer")
@@ -72,19 +73,25 @@ class Parameters:
 
 
 class Batches:
-    """Training batches in the order of the file: images [batch, 28, 28, 1] between 0 and 1, labels [batch]."""
+    """Training batches in the order of the file: images [batch, 28, 28, 1] between 0 and 1, labels [batch]; or of a file of windows tokens [batch, context] and what follows each of them."""
 
-    def __init__(self, folder: str, batch: int, convert: Callable):
-        self.images, self.labels = idx(folder + "/train-images-idx3-ubyte.gz"), idx(folder + "/train-labels-idx1-ubyte.gz")
+    def __init__(self, path: str, batch: int, convert: Callable):
+        if path.endswith(".npy"):
+            windows = numpy.load(path)
+            self.inputs, self.targets = windows[:, :-1], windows[:, 1:]
+            self.prepare = lambda tokens: tokens
+        else:
+            self.inputs, self.targets = idx(path + "/train-images-idx3-ubyte.gz"), idx(path + "/train-labels-idx1-ubyte.gz")
+            self.prepare = lambda images: images.reshape(-1, 28, 28, 1).astype(numpy.float32) / 255
         self.batch, self.convert = batch, convert
         self.ring = [self.at(i) for i in range(RING)]
 
     def at(self, i: int):
         rows = slice(i * self.batch, (i + 1) * self.batch)
-        return self.convert(self.images[rows].reshape(self.batch, 28, 28, 1).astype(numpy.float32) / 255, self.labels[rows])
+        return self.convert(self.prepare(self.inputs[rows]), self.targets[rows])
 
     def __iter__(self) -> Iterator:
-        return (self.at(i) for i in range(len(self.images) // self.batch))
+        return (self.at(i) for i in range(len(self.inputs) // self.batch))
 
 
 def time_calls(call: Callable[[int], None], finish: Callable[[], None], seconds: float, group: int) -> dict:

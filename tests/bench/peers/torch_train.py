@@ -5,8 +5,9 @@
 """
 import torch
 
-from peer import NETWORKS, Batches, Parameters, Trainer, arguments
+from peer import GPTS, NETWORKS, Batches, Parameters, Trainer, arguments
 from networks import SIDE, after, block, shortcut, walk
+from torch_gpt import GPT
 
 
 class Flatten(torch.nn.Module):
@@ -62,6 +63,8 @@ def sequence(layers, shape, parameters: Parameters) -> torch.nn.Sequential:
 
 
 def network(name: str, path: str) -> torch.nn.Module:
+    if name in GPTS:
+        return GPT(GPTS[name], Parameters(path))
     return sequence(NETWORKS[name].layers, (SIDE, SIDE, 1), Parameters(path)).to(memory_format=torch.channels_last)
 
 
@@ -72,6 +75,8 @@ def main() -> None:
     storage = torch.bfloat16 if precision == "bf16" else torch.float32
 
     def convert(images, labels):
+        if options.network in GPTS:
+            return torch.from_numpy(images.astype("int64")), torch.from_numpy(labels.astype("int64"))
         return torch.from_numpy(images).permute(0, 3, 1, 2).to(storage), torch.from_numpy(labels.astype("int64"))
 
     model = network(options.network, options.weights).to(storage)
@@ -81,7 +86,7 @@ def main() -> None:
     def loss_of(images, labels):
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast"):
             logits = model(images)
-        return criterion(logits.float(), labels)
+        return criterion(logits.float().flatten(0, -2), labels.flatten())
 
     if how == "compile":
         loss_of = torch.compile(loss_of)
