@@ -45,13 +45,7 @@ void ContractEmitter::units(LlvmValue begin, LlvmValue end) {
   bool dynamic = plan_.dynamic_rows || plan_.dynamic_lanes;
   int64_t outside = plan_.kernel.units / std::max<int64_t>(bounded, 1);
   auto visit = [&](LlvmValue place) {
-    LlvmValue rest = place_ = place;
-    for (size_t i = plan_.axes.size(); i-- > 0;) {
-      const ContractAxis& axis = plan_.axes[i];
-      if (!axis.outer || axis.role != AxisRole::loop) continue;
-      index_[i] = b_.CreateURem(rest, number(axis.extent));
-      rest = b_.CreateUDiv(rest, number(axis.extent));
-    }
+    outer_loops_at(place_ = place);
     row_first_ = number(0), row_last_ = number(plan_.rows);
     lane_first_ = number(0), lane_last_ = number(plan_.lanes);
     if (dynamic) {
@@ -80,6 +74,16 @@ void ContractEmitter::units(LlvmValue begin, LlvmValue end) {
   }
 }
 
+// The outer indices that are no rows, of which `place` counts all.
+void ContractEmitter::outer_loops_at(LlvmValue place) {
+  for (size_t i = plan_.axes.size(); i-- > 0;) {
+    const ContractAxis& axis = plan_.axes[i];
+    if (!axis.outer || axis.role != AxisRole::loop) continue;
+    index_[i] = b_.CreateURem(place, number(axis.extent));
+    place = b_.CreateUDiv(place, number(axis.extent));
+  }
+}
+
 void ContractEmitter::inner_loops(size_t axis) {
   while (axis < plan_.axes.size() && (plan_.axes[axis].outer || plan_.axes[axis].role != AxisRole::loop)) ++axis;
   if (axis == plan_.axes.size()) {
@@ -94,9 +98,9 @@ void ContractEmitter::inner_loops(size_t axis) {
 
 // Units are a piece of one part of the summed index: what it adds to the sums so far, which are in the result.
 void ContractEmitter::run_part() {
-  CHECK(plan_.form == ContractForm::lanes && plan_.a_access && plan_.b_access && !plan_.turned && plan_.axes[0].outer && plan_.kernel.body.results.size() == 1);
+  CHECK(plan_.form == ContractForm::lanes && plan_.a_access && plan_.b_access && !plan_.turned && plan_.kernel.body.results.size() == 1);
   LlvmValue length = number(plan_.depth), part = b_.CreateUDiv(frame_.begin, length), start = b_.CreateNSWMul(part, length);
-  index_[0] = part;
+  outer_loops_at(part);
   part_first_ = b_.CreateSub(frame_.begin, start), part_last_ = b_.CreateSub(frame_.end, start);
   row_first_ = number(0), row_last_ = number(plan_.rows);
   lane_first_ = number(0), lane_last_ = number(plan_.lanes);
@@ -109,10 +113,13 @@ void ContractEmitter::add_part(const Panel& panel) {
   LlvmValue fresh = b_.CreateICmpEQ(part_first_, number(0)), zero = llvm::Constant::getNullValue(vector_);
   row_tiles(row_first_, row_last_, [&](int height, LlvmValue row) {
     auto place = [&](int r, int v) {
+      Expression& e = *vectors_;
+      ScopeGuard scope(e);
       auto index = index_;
       if (plan_.row_axis >= 0) index[plan_.row_axis] = add(row, number(r));
       index[plan_.lane_axis] = add(panel.lane, number(v * plan_.width));
-      return at(result.pointer, element_number(index));
+      for (size_t i = 0; i < index.size(); ++i) bind(e, axes_[i], index[i], static_cast<int>(i) == plan_.lane_axis);
+      return e.place(result, result_place(0));
     };
     auto mask = [&](int v) { return v == panel.vectors - 1 ? panel.mask : nullptr; };
     Values sums;

@@ -54,6 +54,7 @@ class ContractEmitter {
 
   // ---- loop nest (contract.cpp)
   void units(LlvmValue begin, LlvmValue end);
+  void outer_loops_at(LlvmValue place);
   void inner_loops(size_t axis);
   void block();
   void run_part();

@@ -54,6 +54,8 @@ class Expression {
   void take(Reduction&, Reduction::State, ir::Value operand, const IndexVector& at, LlvmValue position, LlvmValue mask);
 
   LlvmValue load(const Buffer&, const IndexVector& at);
+  /// Where the element, or the first of the lanes, lies.
+  LlvmValue place(const Buffer&, const IndexVector& at);
   /// Asks for the cache line of an element that will be read and written.
   void prefetch(const Buffer&, const IndexVector& at);
   /// Loads from such buffers also ask for the element a step of their second fastest index further: what the next row of tiles reads.

@@ -168,8 +168,10 @@ LlvmValue Expression::load(const Buffer& buffer, const IndexVector& at) {
   return loaded(b.CreateMaskedGather(vector, addresses, align, mask ? mask : splat(b, b.getTrue(), lanes), zero));
 }
 
+LlvmValue Expression::place(const Buffer& buffer, const IndexVector& at) { return address(buffer, space.place(at, buffer.type.shape, buffer.layout)); }
+
 void Expression::prefetch(const Buffer& buffer, const IndexVector& at) {
-  LlvmValue pointer = address(buffer, space.place(at, buffer.type.shape, buffer.layout));
+  LlvmValue pointer = place(buffer, at);
   b.CreateIntrinsic(llvm::Intrinsic::prefetch, {pointer->getType()}, {pointer, b.getInt32(1), b.getInt32(3), b.getInt32(1)});
 }
 

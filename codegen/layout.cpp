@@ -15,10 +15,14 @@
 // Products of 1024x1024 on one Zen 4 core, GFLOP/s at batch 32, 128 and 512 (peak 117): forward 81, 103, 94 pitched, 109, 109, 110 blocked (row-major 90
 // at 128 and 512); weight gradient with Adam 69, 105, 97 pitched, 87, 107, 111 blocked; input gradient 94, 107, 98 and 91, 108, 107.
 //
+// Turned: what a product computes and everybody reads through one and the same transposition lies in that order, as the heads of attention side by side for the
+//   projection that follows.
+//
 // Buffers that callers fill or read (inputs, outputs) and literals are row-major. A variable has one layout in all entries.
 #include "codegen/layout.h"
 
 #include <algorithm>
+#include <set>
 
 #include "codegen/contract_plan.h"
 #include "ir/check.h"
@@ -36,11 +40,14 @@ struct Buffer {
   std::string variable;     // its name, if it is one
   bool product = false;     // a contract would have it blocked
   Layout pairs;             // of a kernel of that form: decided by fusion
+  bool inside = true;       // no caller fills or reads it
   bool may_block = false, may_pitch = false;
+  std::vector<int64_t> order;   // axes from the outermost on, if it is turned
 
   bool blocked() const { return product && may_block; }
   Layout layout() const {
     if (!pairs.row_major()) return pairs;
+    if (!order.empty()) return turned(type.shape, order);
     if (blocked()) return ir::blocked(type.shape, 1, block);
     return may_pitch ? pitched(type.shape, pitch()) : Layout();
   }
@@ -122,7 +129,7 @@ class Chooser {
       const Function& f = *entry.function;
       std::vector<size_t> of(f.size());
       std::map<Value, std::string> written;
-      auto callers = [&](Value v) { buffers_[of[v.id]].may_block = buffers_[of[v.id]].may_pitch = false; };
+      auto callers = [&](Value v) { buffers_[of[v.id]].inside = buffers_[of[v.id]].may_block = buffers_[of[v.id]].may_pitch = false; };
       for (const Result& r : f.results)
         if (r.write) written[r.value] = r.name;
       for (uint32_t i = 0; i < f.size(); ++i) {
@@ -137,6 +144,7 @@ class Chooser {
         if (!r.write) callers(r.value);
       buffer_of_.push_back(std::move(of));
     }
+    for (size_t e = 0; e < entries_.size(); ++e) turn(e);
     for_calls([&](size_t e, const KernelCall& call) {
       if (call.kernel.form == Form::pairs) buffer(e, call.results[0]).pairs = call.kernel.result_layout(0);
       if (call.kernel.form != Form::contract) return;
@@ -146,6 +154,20 @@ class Chooser {
       }
       for (Value v : call.results) buffer(e, v).product = true;
     });
+  }
+
+  void turn(size_t e) {
+    std::map<Value, std::set<std::vector<int64_t>>> read;   // how; {}: otherwise
+    for (const KernelCall& call : *entries_[e].calls) {
+      const Function& body = call.kernel.body;
+      for (size_t a = 0; a < call.arguments.size(); ++a)
+        for (const Node& node : body.nodes)
+          for (Value operand : node.operands)
+            if (operand == body_input(call.kernel, a)) read[call.arguments[a]].insert(node.op == Op::transpose ? node.attrs.integers(Attr::axes) : std::vector<int64_t>{});
+    }
+    for (const KernelCall& call : *entries_[e].calls)
+      for (Value v : call.results)
+        if (Buffer& b = buffer(e, v); call.kernel.form == Form::contract && b.type.rank() > 2 && b.inside && b.variable.empty() && read[v].size() == 1) b.order = *read[v].begin();
   }
 
   // Calls visit(entry, call) for all kernels.
@@ -170,7 +192,7 @@ class Chooser {
     for_calls([&](size_t e, const KernelCall& call) {
       for (size_t a = 0; a < call.arguments.size(); ++a) {
         Buffer& b = buffer(e, call.arguments[a]);
-        bool fits = b.layout().row_major() || !b.pairs.row_major() || (b.blocked() ? reads_blocks(call.kernel, a) : reads_rows(call.kernel, a));
+        bool fits = b.layout().row_major() || !b.pairs.row_major() || !b.order.empty() || (b.blocked() ? reads_blocks(call.kernel, a) : reads_rows(call.kernel, a));
         if (fits) continue;
         (b.blocked() ? b.may_block : b.may_pitch) = false;
         changed = true;

@@ -3,6 +3,7 @@
 
 #include "codegen/planner.h"
 #include "codegen/unit_rows.h"
+#include "ir/infer.h"
 
 namespace gradc::codegen {
 
@@ -24,12 +25,19 @@ static int64_t nearest_divisor(int64_t of, int64_t wanted) {
   return above * below < wanted * wanted ? above : below;
 }
 
+// Whether a kernel multiplies matrices of which each has its own other one, as attention does.
+static bool batched(const Kernel& kernel) {
+  if (kernel.form != Form::contract) return false;
+  const ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(kernel.body[kernel.hero].attrs.text(Attr::spec)));
+  return std::any_of(spec.result.begin(), spec.result.end(), [&](char c) { return spec.a.find(c) != spec.a.npos && spec.b.find(c) != spec.b.npos; });
+}
+
 void Planner::choose_blocks() {
   std::vector<std::vector<int>> readers(f.size());
   for (size_t c = 0; c < calls.size(); ++c)
     for (Value v : calls[c].arguments) readers[v.id].push_back(static_cast<int>(c));
   for (const Strand& s : strands) {
-    bool wanted = std::any_of(s.calls.begin(), s.calls.end(), [&](int c) { return !calls[c].kernel.tile.empty() || calls[c].kernel.parts > 0 || calls[c].kernel.units != s.units; });
+    bool wanted = std::any_of(s.calls.begin(), s.calls.end(), [&](int c) { return !calls[c].kernel.tile.empty() || calls[c].kernel.parts > 0 || calls[c].kernel.units != s.units || batched(calls[c].kernel); });
     if (wanted && s.calls.size() > 1) block_strand(s, readers);
   }
 }
@@ -51,7 +59,7 @@ void Planner::block_strand(const Strand& s, const std::vector<std::vector<int>>&
       const uint64_t unit_bytes = stored_bytes(f.type(v), {}) / s.units;
       handed += unit_bytes;
       const bool result = std::any_of(f.results.begin(), f.results.end(), [&](const Result& r) { return r.value == v; });
-      if (result || placed[v.id] || unit_bytes % alignment != 0 || !written_by_rows(c, v) || !std::all_of(readers_of.begin(), readers_of.end(), here)) continue;
+      if (result || placed[v.id] || unit_bytes == 0 || !written_by_rows(c, v) || !std::all_of(readers_of.begin(), readers_of.end(), here)) continue;
       int last = 0;
       for (int reader : readers_of) last = std::max(last, place_of(reader));
       values.push_back(v);

@@ -54,13 +54,23 @@ int rows_of_operand(const Kernel& kernel, const Node& node, size_t k, int rows) 
   if (is_map(node.op)) return rows;
   if (node.op == Op::contract) {
     ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
-    if (kernel.parts > 0) return 2;   // the part, and the index that is summed
-    return (k == 0 ? spec.a : spec.b).substr(0, rows) == spec.result.substr(0, rows) ? rows : 0;
+    const std::string& letters = k == 0 ? spec.a : spec.b;
+    if (kernel.parts > 0) {   // the part, and the index that is summed
+      const size_t parts = kernel.outer;
+      return letters.substr(0, parts) == spec.result.substr(0, parts) && spec.result.find(letters[parts]) == spec.result.npos ? kernel.outer + 1 : 0;
+    }
+    return letters.substr(0, rows) == spec.result.substr(0, rows) ? rows : 0;
   }
   if (node.op == Op::fold) return kept_to(node.attrs.integers(Attr::axes));
   if (is_reduce(node.op)) return kept_to(reduced_axes(node));
   if (node.op == Op::transpose) return identity(node.attrs.integers(Attr::axes));
-  if (node.op == Op::broadcast) return identity(node.attrs.integers(Attr::axes));
+  if (node.op == Op::broadcast) {   // its first axes, if they are all of those rows but for extents of 1
+    const auto& axes = node.attrs.integers(Attr::axes);
+    const int mine = static_cast<int>(std::count_if(axes.begin(), axes.end(), [&](int64_t axis) { return axis < rows; }));
+    for (int axis = 0; axis < rows; ++axis)
+      if (to[axis] != 1 && std::find(axes.begin(), axes.end(), axis) == axes.end()) return 0;
+    return mine;
+  }
   if (node.op == Op::reverse || node.op == Op::windows) return kept_to(node.attrs.integers(Attr::axes));
   if (node.op == Op::slice || node.op == Op::pad) return same_extents();
   if (node.op == Op::reshape)

@@ -12,6 +12,8 @@
 
 #include "ir/check.h"
 #include "ir/verify.h"
+#include "passes/attention.h"
+#include "passes/factors.h"
 #include "passes/pass.h"
 #include "passes/precision.h"
 #include "passes/samples.h"
@@ -100,7 +102,9 @@ ir::Module lower_to_optimized(const ir::Module& module, passes::Winograd winogra
   for (ir::Function& f : out.functions) {
     Doing doing(fmt::format("optimizing {}", f.name));
     passes::optimize(f);
+    passes::take_out_late_factors(f);
     passes::use_winograd(f, winograd, !amx);
+    passes::use_attention(f);
     if (!verify) continue;
     std::string error = ir::verify(f);
     CHECK(error.empty(), "{}", error);

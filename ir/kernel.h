@@ -48,8 +48,8 @@ struct Kernel {
                                 //   map with a tile: the leading `outer` axes' tiles, flattened
   int64_t kept = 0;             // column: leading axes that are not summed
   int64_t lane_block = 0;       // contract
-  int64_t parts = 0;            // contract: units count the summed index; the result's first index says in which of so many equal parts of it a sum is. The
-                                //   first call of a part writes, later ones, for what follows, add
+  int64_t parts = 0;            // contract: units count the summed index; the result's `outer` first indices say in which of so many equal parts of it a sum is.
+                                //   The first call of a part writes, later ones, for what follows, add
   int64_t block = 0;            // units that a strand takes through all its calls at a time; 0: a granule
   Shape tile = {};              // map: neighbours along each axis of the domain that are computed at once; empty: one of each
   std::vector<int> in_place;    // per result: the input that shares its buffer, or -1. That input is read at the place that is written alone

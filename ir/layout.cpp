@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "ir/check.h"
 
 namespace gradc::ir {
@@ -27,6 +29,14 @@ Layout pitched(const Shape& shape, int64_t pitch) {
   if (pitch == shape.back()) return layout;
   for (size_t i = 0; i < shape.size(); ++i) layout.digits.push_back({static_cast<int64_t>(i), 1, shape[i]});
   layout.digits.back().extent = pitch;
+  return layout;
+}
+
+Layout turned(const Shape& shape, const std::vector<int64_t>& axes) {
+  CHECK(axes.size() == shape.size(), "{} axes of {}", axes.size(), to_string(shape));
+  if (std::is_sorted(axes.begin(), axes.end())) return {};
+  Layout layout;
+  for (int64_t axis : axes) layout.digits.push_back({axis, 1, shape[axis]});
   return layout;
 }
 

@@ -30,6 +30,9 @@ struct Layout {
 /// Blocks of `block` elements along an axis, each block of all other indices in their order: [j/16, i, j%16]. Row-major if that is the same.
 Layout blocked(const Shape&, int64_t axis, int64_t block);
 
+/// Row-major in another order of the axes, which are listed from the outermost on. Row-major if that is the same.
+Layout turned(const Shape&, const std::vector<int64_t>& axes);
+
 /// Row-major with so many places for each row.
 Layout pitched(const Shape&, int64_t pitch);
 

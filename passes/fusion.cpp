@@ -39,8 +39,11 @@ void set_units(Kernel& kernel, const Group& group) {
       kernel.outer = group.outer;
       kernel.units = count(0, group.outer);
       if (group.parts > 0) {
-        kernel.parts = group.parts, kernel.outer = 1;
-        kernel.units = group.parts * kernel.body.type(kernel.body[kernel.hero].operands[0]).shape[1];
+        const Node& hero = kernel.body[kernel.hero];
+        const ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(hero.attrs.text(Attr::spec)));
+        const size_t summed = spec.a.find_first_not_of(spec.result);
+        kernel.outer = group.parts, kernel.parts = count(0, group.parts);
+        kernel.units = kernel.parts * kernel.body.type(hero.operands[0]).shape[summed];
       }
       break;
     case Form::column: {

@@ -16,7 +16,7 @@ struct Group {
   int64_t outer = 0;              // row: leading axes that count rows; column: leading axes that are summed, after the `kept` ones
   int64_t kept = 0;               // column
   int64_t paired = 0;             // pairs: the axis along which they are
-  int64_t parts = 0;              // contract: a sum in so many parts (ir/kernel.h)
+  int64_t parts = 0;              // contract: leading axes that say in which part of the sum an element is; 0: a sum in one (ir/kernel.h)
   ir::Value hero;
   std::vector<ir::Value> nodes;
   std::set<int> needs;            // groups that it reads from directly, or waits for

@@ -3,7 +3,9 @@
 
 #include "ir/check.h"
 #include "ir/verify.h"
+#include "passes/attention.h"
 #include "passes/cse.h"
+#include "passes/factors.h"
 #include "passes/fold.h"
 #include "passes/pass.h"
 #include "passes/precision.h"
@@ -43,6 +45,8 @@ void plain(Function& f) {
 void prune(Function& f) { f.prune(); }
 void recompute_half(Function& f) { recompute(f, {2, 1}); }
 void winograd(Function& f) { use_winograd(f); }
+void attention(Function& f) { use_attention(f); }
+void late_factors(Function& f) { take_out_late_factors(f); }
 void reuse(Function& f) {
   reuse_extrema(f);
   f.prune();
@@ -63,7 +67,9 @@ constexpr Pass passes[] = {
     {"cse", plain<merge_common>, "common subexpressions become one"},
     {"scales", plain<fold_scales>, "scales and shifts by feature go into the weights and the bias before them"},
     {"reuse-extrema", reuse, "after all rewriting: it looks for a maximum that is there anyway"},
+    {"late-factors", late_factors, "g a + g b => g (a + b) with g known last: derivatives of activations are one value; after optimize, which brings numbers together"},
     {"winograd", winograd, "3x3 convolutions of stride 1 where that is faster; after optimize, whose rules know convolutions and their gradients"},
+    {"attention", attention, "products around scores in an order that follows rows, large scores computed again for the backward pass; after optimize, which would merge them"},
     {"prune", prune, "drops what no result needs"},
     {"recompute", recompute_half, "activations of the first half of a step are computed again; last, since cse would merge them. --memory-limit does it in as many parts as it takes"},
     {"to-f64", to_f64, "references and gradient checks in double precision"},
