@@ -191,13 +191,13 @@ std::optional<Program> Elaborator::elaborate(FileId model_file) {
   file_scope = &scope;
 
   // Constants at file level may be tensors: they are nodes of a function of their own and copied to where they are used.
-  Emission& constants = new_emission("constants");
+  constants = &new_emission("constants");
   Evaluation evaluation;
   Emission& first_values = new_emission("init");
   first_values.initial = true;
   initial = &first_values;
   {
-    Scoped<Emission*> to(out, &constants);
+    Scoped<Emission*> to(out, constants);
     Scoped<Evaluation*> as(run, &evaluation);
     evaluation.key = "constants";
     load_file(file, scope);

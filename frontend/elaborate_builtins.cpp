@@ -107,6 +107,17 @@ Value params(BuiltinCall& c) {
   return Set{set};
 }
 
+Value average(BuiltinCall& c) {
+  auto* model = c[0].get<Model>();
+  auto* path = c[0].get<Path>();
+  if (!model && !path) return c.e.fail(DiagnosticId::wrong_kind, c.spans[0], fmt::format("`average` takes a model or a part of one, this is {}", kind_of(c[0])));
+  if (!c.e.declaring()) return c.e.fail(DiagnosticId::wrong_place, c.at, "averages are declared beside the models, where training and exports see them", "", {}, {"`let smooth = average(net, 0.999)` at the level of the file"});
+  auto decay = c.e.fix(c[1], c.spans[1], "the decay of an average");
+  if (!decay) return Poison{};
+  if (!(*decay > 0 && *decay < 1)) return c.e.fail(DiagnosticId::wrong_arguments, c.spans[1], fmt::format("the decay of an average lies between 0 and 1, this is {}", number_text(*decay)));
+  return c.e.declare_average(model ? model->function->name.text : path->text, *decay, c.at);
+}
+
 // Texts, numbers and lists of numbers, one behind the other.
 Value user_error(BuiltinCall& c) {
   std::string message;
@@ -157,7 +168,7 @@ constexpr Builtin table[] = {
   {"i32", "x", cast_to<ElementType::i32>}, {"i64", "x", cast_to<ElementType::i64>}, {"u8", "x", cast_to<ElementType::u8>},
   {"stop_gradient", "x", stop_gradient}, {"grad", "expression target", gradient}, {"params", "models*", params},
   {"grad_at", "parameters", grad_at}, {"loss_at", "parameters", loss_at},
-  {"error", "parts*", user_error}, {"bernoulli", "p", bernoulli}, {"einsum", "form operands*", einsum},
+  {"average", "model decay", average}, {"error", "parts*", user_error}, {"bernoulli", "p", bernoulli}, {"einsum", "form operands*", einsum},
 };
 #undef UNARY
 
@@ -192,6 +203,33 @@ const Builtin* find_builtin(std::string_view name) {
   for (const Builtin& b : builtins())
     if (b.name == name) return &b;
   return nullptr;
+}
+
+// Views of sets are views of each entry: `stack([param, before])`. Arithmetic looks after sets by itself, and sums range over all of one.
+static Value on_sets(const Builtin& builtin, BuiltinCall& c) {
+  std::span<const Builtin> views = shape_builtins();
+  Values sets;
+  auto collect = [&](const Value& v) { if (v.is<Set>()) sets.push_back(v); };
+  for (const Value& v : c.values) {
+    collect(v);
+    if (auto* list = v.get<List>()) std::for_each(list->items->begin(), list->items->end(), collect);
+  }
+  const bool view = std::any_of(views.begin(), views.end(), [&](const Builtin& b) { return b.name == builtin.name; });
+  if (sets.empty() || !view) return builtin.run(c);
+  return c.e.map_set(sets, c.at, [&](const Values& entries) {
+    BuiltinCall each = c;
+    size_t next = 0;
+    auto replace = [&](Value& v) { if (v.is<Set>()) v = entries[next++]; };
+    for (Value& v : each.values) {
+      replace(v);
+      if (auto* list = v.get<List>()) {
+        Values items = *list->items;
+        std::for_each(items.begin(), items.end(), replace);
+        v = make_list(std::move(items));
+      }
+    }
+    return builtin.run(each);
+  });
 }
 
 Value Elaborator::call_builtin(const Builtin& builtin, Args args, const Span& span) {
@@ -237,7 +275,7 @@ Value Elaborator::call_builtin(const Builtin& builtin, Args args, const Span& sp
   }
   for (size_t i = 0; i < parameters.size(); ++i)
     if (parameters[i].second == ' ' && c.values[i].is<Nothing>()) return wrong(span, fmt::format("`{}` is called without `{}`", builtin.name, parameters[i].first));
-  return builtin.run(c);
+  return on_sets(builtin, c);
 }
 
 }  // namespace gradc::front

@@ -96,7 +96,7 @@ Value Elaborator::eval_binary(const ast::Binary& x, Env& env) {
 
 Value Elaborator::eval_name(const ast::Name& name, const Span& span, Env& env) {
   if (Binding* binding = env.find(name.text)) {
-    if (auto* lazy = binding->value.get<Lazy>()) return optimizer_value(lazy->what, span, env);
+    if (auto* lazy = binding->value.get<Lazy>()) return lazy->what == Lazy::What::average ? averaged(*lazy, span) : optimizer_value(lazy->what, span, env);
     return binding->value;
   }
   if (name.text == "training") return Flag{run && run->training, nullptr, true};
@@ -204,6 +204,7 @@ Value Elaborator::eval_index(const ast::Index& x, const Span& span, Env& env) {
     part.first += *begin;
     return part;
   }
+  if (auto* set = object.get<Set>()) return map_set({*set}, span, [&](const Values& v) { return subscript(v[0], x, env, span); });   // of a history, say
   return subscript(object, x, env, span);
 }
 

@@ -113,9 +113,7 @@ void TrainElaborator::run_statements(const ast::Block& block, Env& env, const St
       for (const auto& target : freeze->targets)
         if (std::string path = e_.path_of(*target, env); !path.empty()) e_.frozen_paths.push_back(path);
     } else if (auto* report = std::get_if<ast::Report>(&statement->node)) {
-      Value value = e_.eval(*report->value, env);
-      found.reports.emplace_back(report->name.text, value);
-      found.report_spans.push_back(report->value->span);
+      found.reports.push_back({report->name.text, e_.eval(*report->value, env), report->value->span, &block == &train_.body});
     } else if (auto* step = std::get_if<ast::Step>(&statement->node)) {
       if (step == plan.step) run_statements(step->body, e_.new_env(&env), plan, found, with_optimizers);
     } else if (auto* minimize = std::get_if<ast::Minimize>(&statement->node)) {
@@ -132,7 +130,7 @@ void TrainElaborator::run_statements(const ast::Block& block, Env& env, const St
       found.loss_span = minimize->loss->span;
       found.loss = e_.eval(*minimize->loss, env);
       for (const auto& over : minimize->over)
-        if (std::string path = e_.path_of(*over, env); !path.empty()) found.over.push_back(path);
+        if (std::string path = e_.path_of(*over, env); !path.empty()) found.over.push_back(path), found.over_spans.push_back(over->span);
       if (!with_optimizers) continue;
       for (const auto& optimizer : minimize->optimizers) found.optimizers.push_back(e_.eval(*optimizer, env));
     } else if (auto* load = std::get_if<ast::Load>(&statement->node)) {
@@ -146,6 +144,7 @@ void TrainElaborator::run_statements(const ast::Block& block, Env& env, const St
     } else if (auto* assign = std::get_if<ast::Assign>(&statement->node); assign && assign->update && !e_.run->training) {
       continue;   // validation looks at the parameters as they are
     } else {
+      if (auto* update = std::get_if<ast::Assign>(&statement->node)) found.assigns = found.assigns || update->update;
       e_.run_statement(*statement, env);
     }
   }
@@ -227,28 +226,24 @@ std::vector<Recipe> TrainElaborator::recipes(const StepPlan& plan) {
   return result;
 }
 
-void TrainElaborator::build_validation(const std::vector<StepPlan>& plans) {
-  // With several steps the loss that counts is that of the step after `stop early on`, or of the first.
-  const StepPlan* plan = &plans[0];
+// With several steps the loss that counts is that of the step after `stop early on`, or of the first: it is the figure "loss", those of the others
+// are "STEP.loss". The block's body is run once for each step; what belongs to none of them is reported once.
+void TrainElaborator::build_validation(std::vector<StepPlan> plans) {
   if (train_.stop && train_.stop->step) {
-    plan = nullptr;
     std::vector<std::string> names;
-    for (const StepPlan& p : plans) {
-      if (p.name == train_.stop->step->text) plan = &p;
-      names.push_back(p.name);
-    }
-    if (!plan) {
+    for (const StepPlan& p : plans) names.push_back(p.name);
+    auto counts = std::find(names.begin(), names.end(), train_.stop->step->text);
+    if (counts == names.end()) {
       std::string near = nearest(train_.stop->step->text, names);
       e_.fail(DiagnosticId::unknown_name, train_.stop->step->span, fmt::format("there is no step `{}`", train_.stop->step->text), "", {},
               near.empty() ? std::vector<std::string>{} : std::vector<std::string>{fmt::format("did you mean `{}`?", near)});
       return;
     }
+    std::rotate(plans.begin(), plans.begin() + (counts - names.begin()), plans.begin() + (counts - names.begin()) + 1);
   }
   Emission& emission = e_.new_emission(e_.several_trains ? "validate." + image_.name : "validate");
   emission.rows = rows_;
   Scoped<Emission*> to(e_.out, &emission);
-  Evaluation evaluation;
-  Found found = run_block(*plan, evaluation, false);
   auto result = [&](const std::string& name, const Value& value, const Span& at, const char* what, bool table = false) {
     if (value.is<Poison>()) return;
     ir::Value v = value.is<Number>() || value.is<Tensor>() ? e_.float_node(value, at) : ir::Value{};
@@ -259,22 +254,28 @@ void TrainElaborator::build_validation(const std::vector<StepPlan>& plans) {
     }
     emission.function.results.push_back({name, v, false});
   };
-  if (found.minimize) {
-    if (!check_loss(found)) return;
-    result("loss", found.loss, found.loss_span, "the loss");
-  } else if (!found.reports.empty()) {
-    result("loss", found.reports[0].second, found.report_spans[0], "the report");   // direct assignments: the first figure stands for a loss
+  std::vector<Found::Report> reports;
+  for (const StepPlan& plan : plans) {
+    const bool counts = &plan == &plans[0];
+    Evaluation evaluation;
+    Found found = run_block(plan, evaluation, false);
+    std::string name = counts ? "loss" : plan.name + ".loss";
+    if (found.minimize) {
+      if (!check_loss(found)) return;
+      result(name, found.loss, found.loss_span, "the loss");
+    } else if (!found.reports.empty()) {
+      result(name, found.reports[0].value, found.reports[0].span, "the report");   // direct assignments: the first figure stands for a loss
+    }
+    for (const Found::Report& report : found.reports)
+      if (counts || !report.shared) reports.push_back(report);
   }
-  for (size_t i = 0; i < found.reports.size(); ++i) {
-    const std::string& name = found.reports[i].first;
-    bool twice = name == "loss";
-    for (size_t k = 0; k < i; ++k) twice = twice || found.reports[k].first == name;
-    if (twice) {
-      e_.fail(DiagnosticId::duplicate_name, found.report_spans[i], fmt::format("there are two figures named `{}`", name));
+  for (const Found::Report& report : reports) {
+    if (report.name == "loss" || std::find(image_.reports.begin(), image_.reports.end(), report.name) != image_.reports.end()) {
+      e_.fail(DiagnosticId::duplicate_name, report.span, fmt::format("there are two figures named `{}`", report.name));
       continue;
     }
-    result(name, found.reports[i].second, found.report_spans[i], "the report", true);
-    image_.reports.push_back(name);
+    result(report.name, report.value, report.span, "the report", true);
+    image_.reports.push_back(report.name);
   }
   emission.function.prune();
   image_.validate = std::make_unique<program::AccumulatedT>();
@@ -288,6 +289,7 @@ void TrainElaborator::run() {
   if (!read_clauses()) return;
   std::vector<StepPlan> plans = plan_steps();
   first_plan_ = plans[0].name;
+  several_steps_ = plans.size() > 1;
   int errors = e_.diagnostics.errors();
   for (const StepPlan& plan : plans) {
     auto step = std::make_unique<program::TrainStepT>();

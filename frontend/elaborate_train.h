@@ -21,10 +21,12 @@ class TrainElaborator {
     const ast::Minimize* minimize = nullptr;
     Span minimize_span, loss_span;
     Value loss;
-    std::vector<std::pair<std::string, Value>> reports;
-    std::vector<Span> report_spans;
+    struct Report { std::string name; Value value; Span span; bool shared; };   // shared: of the block, not of one of its steps
+    std::vector<Report> reports;
     std::vector<Value> optimizers;
     std::vector<std::string> over;
+    std::vector<Span> over_spans;
+    bool assigns = false;                // parameters or states, by a statement of the block itself
     struct Load { std::string file, into, from; Span span; };
     std::vector<Load> loads;
   };
@@ -44,7 +46,7 @@ class TrainElaborator {
   bool build_function(const StepPlan&, const Recipe&, Half, const std::string& name, Emission& first_values, std::map<std::string, program::HyperT>& hypers);
   void build_watch(const StepPlan&, program::TrainStepT&);
   void build_direct(const StepPlan&, program::TrainStepT&);
-  void build_validation(const std::vector<StepPlan>&);
+  void build_validation(std::vector<StepPlan>);
   std::shared_ptr<const SetValue> choose_parameters(const Found&, Evaluation&);
   std::string accumulator(const StepPlan&, const std::string& name, const ir::Type&);
   void write_states(const Found&, const Evaluation&, const SetValue* parameters);
@@ -60,6 +62,7 @@ class TrainElaborator {
   const ast::Data* fields_ = nullptr;
   int64_t rows_ = 0;
   bool chunks_ = false;
+  bool several_steps_ = false;
   std::string first_plan_;            // the step whose run through the body says what is loaded
   std::vector<std::string> chosen_;   // parameters that the step trains
   program::TrainT image_;

@@ -43,6 +43,7 @@ bool TrainElaborator::is_part(const std::string& path, const Span& span, std::st
 
 std::shared_ptr<const SetValue> TrainElaborator::choose_parameters(const Found& found, Evaluation& evaluation) {
   auto set = std::make_shared<SetValue>();
+  std::vector<std::string> unreached;
   std::vector<bool> reached = e_.reached(found.loss.get<Tensor>()->node);
   auto frozen = [&](const std::string& name) {
     for (const std::string& f : evaluation.frozen)
@@ -50,12 +51,12 @@ std::shared_ptr<const SetValue> TrainElaborator::choose_parameters(const Found& 
     return false;
   };
   for (const std::string& path : evaluation.frozen) is_part(path, span_, "freeze");
-  for (const std::string& path : found.over)
-    if (!is_part(path, found.minimize_span, "over")) return nullptr;
+  for (size_t i = 0; i < found.over.size(); ++i)
+    if (!is_part(found.over[i], found.over_spans[i], "over")) return nullptr;
   for (ir::Variable& v : e_.program.module.variables) {
     if (v.kind != ir::VariableKind::parameter) continue;
     if (frozen(v.name)) {
-      v.frozen = !e_.several_trains;   // another block may train it
+      v.frozen = !e_.several_trains && !several_steps_;   // another block or step may train it
       continue;
     }
     auto read = e_.out->variables.find(v.name);
@@ -64,17 +65,24 @@ std::shared_ptr<const SetValue> TrainElaborator::choose_parameters(const Found& 
     for (const std::string& path : found.over) under = under || v.name == path || v.name.starts_with(path + ".");
     if (!under || (found.over.empty() && !depends)) continue;
     if (!depends) {
-      e_.fail(DiagnosticId::gradient_unreached, found.loss_span, fmt::format("the loss does not depend on the parameter `{}`", v.name), "", {},
-              {fmt::format("`freeze {}` leaves it as it is", v.name)});
-      return nullptr;
+      unreached.push_back(v.name);
+      continue;
     }
     set->names.push_back(v.name);
     set->entries.push_back(e_.tensor(read->second));
   }
-  if (!set->names.empty()) return set;
+  if (!set->names.empty() && unreached.empty()) return set;
+  if (!set->names.empty()) {
+    e_.fail(DiagnosticId::gradient_unreached, found.loss_span, fmt::format("the loss does not depend on the parameter `{}`", unreached[0]), "", {},
+            {fmt::format("`freeze {}` leaves it as it is", unreached[0])});
+    return nullptr;
+  }
   std::vector<std::string> hints;
   if (!evaluation.touched.empty()) hints.push_back("comparisons, `step`, integers, `stop_gradient` and `freeze` end the path from the loss to the parameters");
-  e_.fail(DiagnosticId::gradient_unreached, found.loss_span, "the loss depends on no parameter that could be trained", "", {}, hints);
+  std::vector<Label> labels;
+  if (!found.over.empty()) labels.push_back({found.over_spans[0], unreached.empty() ? "all of this is frozen" : "the loss does not depend on this"});
+  e_.fail(DiagnosticId::gradient_unreached, found.loss_span, found.over.empty() ? "the loss depends on no parameter that could be trained" : fmt::format("this step trains nothing: its loss depends on no parameter of `{}` that could be trained", fmt::join(found.over, "`, `")),
+          "", labels, hints);
   return nullptr;
 }
 
@@ -96,7 +104,10 @@ void TrainElaborator::write_states(const Found& found, const Evaluation& evaluat
       e_.fail(DiagnosticId::bad_training, at, fmt::format("`{}` is trained by `minimize` and cannot be assigned as well", path), "", {{found.minimize_span, "trained here"}}, {fmt::format("`freeze {}`", path)});
       continue;
     }
-    if (auto* t = evaluation.assigned.at(path).get<Tensor>()) e_.out->function.results.push_back({path, t->node, true});
+    auto* t = evaluation.assigned.at(path).get<Tensor>();
+    if (!t) continue;
+    e_.out->function.results.push_back({path, t->node, true});
+    e_.write_averages(path, t->node);
   }
 }
 
@@ -284,6 +295,7 @@ bool TrainElaborator::build_function(const StepPlan& plan, const Recipe& recipe,
       if (v == parameters->entries[i].get<Tensor>()->node) continue;
       any = true;
       results.push_back({chosen_[i], v, true});
+      e_.write_averages(chosen_[i], v);
     }
     if (!any) e_.fail(DiagnosticId::bad_training, recipe.value->function->name.span, fmt::format("the optimizer `{}` never assigns `param`", recipe.value->name));
     for (const auto& [variable, v] : writes) results.push_back({variable, v, true});
@@ -377,14 +389,14 @@ void TrainElaborator::build_direct(const StepPlan& plan, program::TrainStepT& st
   Evaluation evaluation;
   evaluation.training = true;
   Found found = run_block(plan, evaluation, false);
-  if (evaluation.assigned.empty()) {
-    if (e_.diagnostics.errors() == errors) e_.fail(DiagnosticId::bad_training, span_, "nothing is trained here", "", {}, {"`minimize loss with adam()`, or an assignment like `net.w <- net.w + 0.1 * ...`"});
+  if (!found.assigns) {   // states that layers write are no training
+    if (e_.diagnostics.errors() == errors) e_.fail(DiagnosticId::bad_training, plan.step ? plan.step->name.span : span_, plan.step ? fmt::format("the step `{}` trains nothing", plan.name) : "nothing is trained here", "", {}, {"`minimize loss with adam()`, or an assignment like `net.w <- net.w + 0.1 * ...`"});
     return;
   }
   if (found.reports.empty()) return void(e_.fail(DiagnosticId::bad_training, span_, "training by assignments needs a `report`: the first one is shown as the loss"));
-  ir::Value figure = e_.float_node(found.reports[0].second, found.report_spans[0]);
+  ir::Value figure = e_.float_node(found.reports[0].value, found.reports[0].span);
   if (!figure.valid()) return;
-  if (e_.type(figure).rank() != 0) return void(e_.fail(DiagnosticId::bad_training, found.report_spans[0], fmt::format("a report must be a scalar, this is {}", ir::to_string(e_.type(figure)))));
+  if (e_.type(figure).rank() != 0) return void(e_.fail(DiagnosticId::bad_training, found.reports[0].span, fmt::format("a report must be a scalar, this is {}", ir::to_string(e_.type(figure)))));
   emission.function.results.push_back({"loss", figure, false});
   write_states(found, evaluation, nullptr);
   emission.function.prune();

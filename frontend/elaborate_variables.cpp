@@ -101,6 +101,56 @@ void Elaborator::write_variable(const std::string& path, const Value& value, con
   run->assigned_at[path] = at;
 }
 
+// ---- averaged weights: states beside parameters, which every step that writes a parameter writes as well
+
+Value Elaborator::declare_average(const std::string& path, double decay, const Span& at) {
+  size_t i = 0;
+  while (i < averages.size() && (averages[i].path != path || averages[i].decay != decay)) ++i;
+  if (i == averages.size()) averages.push_back({path, i == 0 ? "average" : fmt::format("average{}", i + 1), decay, at});
+  return Lazy{Lazy::What::average, i};
+}
+
+std::string Elaborator::average_variable(const Average& average, const std::string& parameter) {
+  std::string name = average.prefix + "." + parameter;
+  if (program.module.variable(name)) return name;
+  const ir::Variable like = *program.module.variable(parameter);
+  for (const ir::Result& result : initial->function.results)
+    if (result.name == parameter) {
+      ir::Value first = result.value;
+      initial->function.results.push_back({name, first, true});
+      break;
+    }
+  program.module.variables.push_back({name, like.type, ir::VariableKind::state, false, location(average.span)});
+  return name;
+}
+
+Value Elaborator::averaged(const Lazy& lazy, const Span& at) {
+  if (!run || declaring()) return lazy;
+  const Average average = averages[lazy.index];
+  auto set = std::make_shared<SetValue>();
+  for (const ir::Variable& v : program.module.variables)
+    if (v.kind == ir::VariableKind::parameter && (v.name == average.path || v.name.starts_with(average.path + "."))) set->names.push_back(v.name);
+  if (set->names.empty()) return fail(DiagnosticId::unknown_member, at, fmt::format("`{}` has no parameters yet: nothing has applied it before this", average.path));
+  for (const std::string& name : set->names) set->entries.push_back(read_variable(average_variable(average, name)));
+  return Set{set};
+}
+
+void Elaborator::write_averages(const std::string& parameter, ir::Value written) {
+  for (const Average& average : averages) {
+    if (program.module.variable(parameter)->kind != ir::VariableKind::parameter) return;
+    if (parameter != average.path && !parameter.starts_with(average.path + ".")) continue;
+    std::string name = average_variable(average, parameter);
+    ir::Builder& b = builder();
+    ir::Value old = variable(name), t = input("t", {ir::ElementType::f64, {}});
+    auto number = [&](double x) { return b.constant(x, {ir::ElementType::f64, {}}); };
+    // Young averages forget sooner: what the parameters began as has no weight of its own.
+    ir::Value warm = b.make(ir::Op::div, {b.make(ir::Op::add, {t, number(1)}), b.make(ir::Op::add, {t, number(10)})});
+    ir::Value share = b.cast(b.make(ir::Op::sub, {number(1), b.make(ir::Op::min, {number(average.decay), warm})}), type(old).element);
+    ir::Value step = b.make(ir::Op::sub, {written, old});
+    out->function.results.push_back({name, b.make(ir::Op::add, {old, b.map(ir::Op::mul, {step, share})}), true});
+  }
+}
+
 SetValue Elaborator::parameters_under(const std::vector<std::string>& paths) {
   SetValue set;
   for (const ir::Variable& v : program.module.variables) {

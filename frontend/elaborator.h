@@ -179,6 +179,9 @@ class Elaborator {
   bool frozen(const std::string& path) const;
   void write_variable(const std::string& path, const Value&, const Span& value, const Span& at);
   SetValue parameters_under(const std::vector<std::string>& paths);
+  Value declare_average(const std::string& path, double decay, const Span&);
+  Value averaged(const Lazy&, const Span&);          // the averages of a declaration, as nodes of this function
+  void write_averages(const std::string& parameter, ir::Value written);   // what a step that assigns the parameter adds to its results
 
   // ---- elaborate_gradients.cpp
   Value gradient(const Value& expression, const Value& target, const Span& at, const Span& expression_span, const Span& target_span);
@@ -221,6 +224,8 @@ class Elaborator {
   Emission* out = nullptr;
   Evaluation* run = nullptr;
   Emission* initial = nullptr;        // function `init`
+  Emission* constants = nullptr;      // of the file's own level
+  bool declaring() const { return out == constants; }
   OptimizerRun* optimizing = nullptr;
   std::vector<std::string> frozen_paths;
   std::vector<Span> calls;            // call sites, outermost first
@@ -231,6 +236,10 @@ class Elaborator {
   bool layerwise = false;             // sums over a set give one number per parameter
   bool pure = false;                  // inside a fn: nothing can be declared or assigned
   bool in_step = false;               // t, T, epoch and val_loss have a meaning
+
+  struct Average { std::string path, prefix; double decay; Span span; };
+  std::vector<Average> averages;
+  std::string average_variable(const Average&, const std::string& parameter);
 
   bool several_trains = false;
   Env* file_scope = nullptr;          // of the file that is being loaded, afterwards of the model file

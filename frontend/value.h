@@ -100,8 +100,11 @@ struct DataSplit { std::string data, split; int64_t first = 0, last = -1; };
 struct DataRef { const ast::Data* data = nullptr; };
 struct RandomSource { enum class Kind : uint8_t { normal, uniform, bernoulli } kind; std::shared_ptr<const Value> probability; };
 
-/// Evaluated when its name is used: `grad` and `loss` inside an optimizer.
-struct Lazy { enum class What : uint8_t { grad, loss } what; };
+/// Evaluated when its name is used: `grad` and `loss` inside an optimizer; averaged weights, which are another set of nodes in each function.
+struct Lazy {
+  enum class What : uint8_t { grad, loss, average } what;
+  size_t index = 0;     // of the average
+};
 
 struct Value {
   std::variant<Poison, Nothing, Number, Flag, Text, Tensor, Range, List, Tuple, Closure, const Builtin*, LayerKind, Layer, Model, Path, Set, Recipe,

@@ -4,35 +4,15 @@
 #include <fmt/format.h>
 #include <numeric>
 
-namespace gradc::runtime {
+#include "runtime/generator.h"
 
-namespace {
-// SplitMix64 (Steele, Lea, Flood 2014).
-struct Generator {
-  uint64_t state;
-  uint64_t next() {
-    uint64_t z = state += 0x9e3779b97f4a7c15;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-    z = (z ^ z >> 27) * 0x94d049bb133111eb;
-    return z ^ z >> 31;
-  }
-  // Uniform in [0, bound) without bias (Lemire 2019).
-  uint32_t below(uint32_t bound) {
-    uint64_t product = (next() >> 32) * bound;
-    if (uint32_t(product) < bound) {
-      uint32_t threshold = -bound % bound;
-      while (uint32_t(product) < threshold) product = (next() >> 32) * bound;
-    }
-    return uint32_t(product >> 32);
-  }
-};
-}  // namespace
+namespace gradc::runtime {
 
 void shuffle(std::vector<uint32_t>& order, int64_t seed, int64_t stage, int64_t epoch) {
   std::iota(order.begin(), order.end(), 0u);
   Generator generator{uint64_t(seed)};
-  generator.state = generator.next() ^ uint64_t(stage);
-  generator.state = generator.next() ^ uint64_t(epoch);
+  generator.key(uint64_t(stage));
+  generator.key(uint64_t(epoch));
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[generator.below(uint32_t(i))]);
 }
 

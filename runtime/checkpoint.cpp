@@ -99,6 +99,7 @@ Status save_checkpoint(const std::string& path, Model& model, const TrainState& 
     saved->optimizer = step.optimizer;
     saved->executions = step.executions;
     saved->updates = step.updates;
+    saved->loss_sum = step.loss_sum;
     out.steps.push_back(std::move(saved));
   }
   out.seed = model.scalars.seed;
@@ -112,7 +113,6 @@ Status save_checkpoint(const std::string& path, Model& model, const TrainState& 
   out.val_loss = state.val_loss;
   out.best_loss = state.best_loss;
   out.epochs_without_better = state.epochs_without_better;
-  out.loss_sum = state.loss_sum;
   out.loss_count = state.loss_count;
 
   flatbuffers::FlatBufferBuilder builder;
@@ -254,7 +254,7 @@ Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpos
         hyper.value = in.settings()->Get(i)->value();
   for (uint32_t i = 0; i < size(in.steps()); ++i) {
     auto* step = in.steps()->Get(i);
-    state.steps.push_back({text(step->name()), text(step->optimizer()), step->executions(), step->updates()});
+    state.steps.push_back({text(step->name()), text(step->optimizer()), step->executions(), step->updates(), step->loss_sum()});
   }
   for (const Copy& copy : copies) copy.to->write(copy.from);
   // `best` is kept in the order of the variables, whatever the order in the file.
@@ -271,7 +271,6 @@ Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpos
   state.val_loss = in.val_loss();
   state.best_loss = in.best_loss();
   state.epochs_without_better = in.epochs_without_better();
-  state.loss_sum = in.loss_sum();
   state.loss_count = in.loss_count();
   model.scalars.val_loss = state.val_loss;
   return state;

@@ -13,6 +13,7 @@ struct TrainState {
   struct Step {
     std::string name, optimizer;
     int64_t executions = 0, updates = 0;
+    double loss_sum = 0;            // of the epoch so far
   };
   int64_t stage = 0, epoch = 0, cycle = 0, cycles = 0;
   std::vector<Step> steps;          // of the current block
@@ -20,8 +21,7 @@ struct TrainState {
   bool shuffle = true;
   double val_loss = std::numeric_limits<double>::infinity(), best_loss = std::numeric_limits<double>::infinity();
   int64_t epochs_without_better = 0;
-  double loss_sum = 0;
-  int64_t loss_count = 0;
+  int64_t loss_count = 0;           // of losses in each loss_sum
   std::vector<char> best;           // copy of all parameters and states in order; empty: none
 };
 

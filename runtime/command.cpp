@@ -46,6 +46,18 @@ Result<std::vector<std::pair<std::string, double>>> parse_settings(const std::ve
   return settings;
 }
 
+Result<std::vector<std::pair<std::string, double>>> parse_rates(const std::vector<std::string>& rates) {
+  std::vector<std::pair<std::string, double>> parsed;
+  for (const std::string& each : rates) {
+    auto [step, number] = split_choice(each);
+    double value = 0;
+    auto [last, error] = std::from_chars(number.data(), number.data() + number.size(), value);
+    if (error != std::errc() || last != number.data() + number.size()) return Error{GRADC_INVALID, fmt::format("--lr takes a number, or STEP=number, not '{}'", each)};
+    parsed.push_back({step, value});
+  }
+  return parsed;
+}
+
 std::pair<std::string, std::string> split_name(const Model& model, const std::string& name) {
   if (size_t dot = name.rfind('.'); dot != std::string::npos) return {name.substr(0, dot), name.substr(dot + 1)};
   if (model.program()->data())

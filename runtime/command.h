@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/model.h"
+#include "runtime/predict.h"
 #include "runtime/trainer.h"
 
 namespace gradc::runtime {
@@ -20,8 +21,9 @@ struct CommandOptions {
   std::vector<std::string> set;        // name=value
   // train
   std::optional<int64_t> epochs, steps, watch;
-  std::string optimizer, resume, init, log;
-  std::optional<double> lr;
+  std::vector<std::string> optimizer;  // NAME, or STEP=NAME
+  std::vector<std::string> lr;         // number, or STEP=number
+  std::string resume, init, log;
   bool no_shuffle = false, no_save = false, quiet = false;
   int64_t checkpoint_every = 0;
   // eval, predict, bench, weights
@@ -29,6 +31,7 @@ struct CommandOptions {
   std::vector<std::string> inputs;     // FILE in the order of the inputs, or NAME=FILE
   std::string parameter;               // of filters
   std::string index;                   // I or FIRST:LAST
+  int64_t count = 64;                  // of samples that `sample` makes
   double seconds = 1;
   bool statistics = false;             // info: of the training data, too
   std::string only;                    // what bench times: train, predict, or both
@@ -38,6 +41,7 @@ using Command = Status (*)(Model&, const CommandOptions&);
 Status command_train(Model&, const CommandOptions&);
 Status command_eval(Model&, const CommandOptions&);
 Status command_predict(Model&, const CommandOptions&);
+Status command_sample(Model&, const CommandOptions&);
 Status command_info(Model&, const CommandOptions&);
 Status command_bench(Model&, const CommandOptions&);
 Status command_weights(Model&, const CommandOptions&);
@@ -54,10 +58,14 @@ std::string default_checkpoint(const Model& model);
 Status load_trained(Model& model, const CommandOptions& options);
 std::map<std::string, std::string> data_directories(const CommandOptions& options);
 Result<std::vector<std::pair<std::string, double>>> parse_settings(const std::vector<std::string>& set);
+Result<std::vector<std::pair<std::string, double>>> parse_rates(const std::vector<std::string>& rates);   // "" for all steps
 /// "data.split" to samples; a split's name alone is enough where it is the only one.
 Result<Samples> read_named_split(const Model& model, const std::string& name, const CommandOptions& options);
 /// "fashion.test" to its two names.
 std::pair<std::string, std::string> split_name(const Model& model, const std::string& name);
+
+/// Runs the export on the samples' rows and shows its results as the options say.
+Status show_results(Model& model, Predictor& predictor, const Samples& samples, const CommandOptions& options);
 
 /// The profile as a table, or as a JSON array.
 std::string profile_text(const Model& model);

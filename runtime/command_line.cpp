@@ -18,6 +18,7 @@ constexpr CommandRow commands[] = {
     {"train", "Trains, and saves a checkpoint (NAME.ckpt here, unless told otherwise)", command_train},
     {"eval", "Loss and reports of the trained model over the validation data", command_eval},
     {"predict", "Runs an export on files, or on samples of the data", command_predict},
+    {"sample", "Runs an export on noise: what a generator makes, as a picture of many", command_sample},
     {"info", "Parameters, shapes, memory, kernels, settings", command_info},
     {"bench", "Times training steps and prediction at batch 1", command_bench},
     {"weights", "Writes the weights as a safetensors file", command_weights},
@@ -27,7 +28,7 @@ constexpr CommandRow commands[] = {
 }  // namespace
 
 static void add_options(CLI::App& app, std::string_view command, CommandOptions& o) {
-  bool train = command == "train", eval = command == "eval", predict = command == "predict", bench = command == "bench", weights = command == "weights", plot = command == "plot", filters = command == "filters";
+  bool train = command == "train", eval = command == "eval", predict = command == "predict", bench = command == "bench", weights = command == "weights", plot = command == "plot", filters = command == "filters", sample = command == "sample";
   if (plot) {
     app.add_option("logs", o.inputs, "Files that 'train --log' has written")->required();
     app.add_option("-o,--out", o.out, "The picture (default: the first log's name, .svg)");
@@ -37,16 +38,16 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
   app.add_option("--seed", o.seed, "Seed of first values, shuffling and noise (default: the model file's)");
   app.add_flag("--json", o.json, "Print JSON");
   if (train || eval || predict || bench || command == "info") app.add_option("--data", o.data, "Folder of the data; NAME=DIR for one data set alone");
-  if (train || eval || predict || weights || filters)
+  if (train || eval || predict || weights || filters || sample)
     app.add_option("--checkpoint", o.checkpoint, train ? "Where to save (default: NAME.ckpt in the current folder, or what is resumed)" : "Trained model (default: NAME.ckpt in the current folder)");
-  if (eval || predict || weights || filters) app.add_flag("--untrained", o.untrained, "Use the first values instead of a checkpoint");
+  if (eval || predict || weights || filters || sample) app.add_flag("--untrained", o.untrained, "Use the first values instead of a checkpoint");
   if (train || eval) app.add_option("--set", o.set, "Hyperparameter or config value: name=number");
   if (train || eval) app.add_flag("--profile", o.profile, "Print kernels with time, GFLOP/s, share and source lines");
-  if (train || bench) app.add_option("--optimizer", o.optimizer, "Optimizer, of those that were compiled in (see info)");
+  if (train || bench) app.add_option("--optimizer", o.optimizer, "Optimizer, of those that were compiled in (see info); STEP=NAME for one of several steps");
   if (train) {
     auto* epochs = app.add_option("--epochs", o.epochs, "Epochs")->check(CLI::PositiveNumber);
     app.add_option("--steps", o.steps, "Steps, instead of epochs")->check(CLI::PositiveNumber)->excludes(epochs);
-    app.add_option("--lr", o.lr, "Learning rate (of a schedule: its peak)");
+    app.add_option("--lr", o.lr, "Learning rate (of a schedule: its peak); STEP=X for one of several steps");
     app.add_option("--checkpoint-every", o.checkpoint_every, "Save after every so many steps, too")->check(CLI::PositiveNumber);
     auto* resume = app.add_option("--resume", o.resume, "Go on from this checkpoint");
     app.add_option("--init", o.init, "Start from the weights in this file, safetensors or a checkpoint")->excludes(resume);
@@ -61,11 +62,14 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
   if (eval || predict) app.add_option("--split", o.split, "Data to use, as data.split");
   if (predict) {
     app.add_option("inputs", o.inputs, "A file for each input: .npy, .csv, IDX, a picture or a folder of them; NAME=FILE in any order");
-    app.add_option("--export", o.export_name, "Which export (default: the first)");
     app.add_option("--index", o.index, "Samples of the data instead of files: I or FIRST:LAST (of --split alone: all)");
+  }
+  if (sample) app.add_option("--count", o.count, "How many (default: 64)")->check(CLI::Range(1, 1000000));
+  if (predict || sample) {
+    app.add_option("--export", o.export_name, predict ? "Which export (default: the first)" : "Which export (default: the first that reads no field of the data)");
     app.add_option("--format", o.format, "text, json, npy or png")->check(CLI::IsMember({"text", "json", "npy", "png"}));
   }
-  if (predict || weights) app.add_option("-o,--out", o.out, predict ? "Write to this file" : "The safetensors file")->required(weights);
+  if (predict || weights || sample) app.add_option("-o,--out", o.out, weights ? "The safetensors file" : "Write to this file")->required(weights);
   if (filters) {
     app.add_option("--parameter", o.parameter, "Which (default: the first kernel of a convolution, else the first matrix as long as an image)");
     app.add_option("-o,--out", o.out, "The picture (default: filters.png)");

@@ -140,47 +140,40 @@ static Status write_pictures(const Predictor& predictor, const std::vector<char*
   return write_png(path, grid(pictures, outputs.size(), 112));
 }
 
-Status command_predict(Model& model, const CommandOptions& options) {
-  auto predictor = Predictor::create(model, options.export_name);
-  if (!predictor) return std::move(predictor.error());
-  GRADC_TRY(load_trained(model, options));
-  const bool of_split = !options.index.empty() || (!options.split.empty() && options.inputs.empty());
-  auto samples = of_split ? rows_of_split(model, *predictor, options) : rows_of_files(model, *predictor, options);
-  if (!samples) return std::move(samples.error());
-  if (predictor->inputs().empty()) samples->count = 1;
+Status show_results(Model& model, Predictor& predictor, const Samples& samples, const CommandOptions& options) {
   std::vector<std::vector<char>> results;
   std::vector<char*> outputs;
-  for (const FieldType& field : predictor->outputs()) results.emplace_back(field.type.bytes() * size_t(samples->count));
+  for (const FieldType& field : predictor.outputs()) results.emplace_back(field.type.bytes() * size_t(samples.count));
   for (auto& result : results) outputs.push_back(result.data());
   static const std::vector<uint32_t> in_order;
-  SampleRows rows(*samples, in_order);
-  predictor->run(model, rows, samples->count, outputs);
+  SampleRows rows(samples, in_order);
+  predictor.run(model, rows, samples.count, outputs);
 
   bool npy = options.format == "npy" || (options.format == "text" && options.out.ends_with(".npy"));
   if (npy) {
     if (options.out.empty()) return Error{GRADC_INVALID, "NPY output needs --out FILE.npy"};
     for (size_t o = 0; o < outputs.size(); ++o) {
       std::string path = options.out;
-      if (outputs.size() > 1) path = (path.ends_with(".npy") ? path.substr(0, path.size() - 4) : path) + "." + predictor->outputs()[o].name + ".npy";
-      GRADC_TRY(write_npy(path, predictor->outputs()[o], outputs[o], samples->count));
+      if (outputs.size() > 1) path = (path.ends_with(".npy") ? path.substr(0, path.size() - 4) : path) + "." + predictor.outputs()[o].name + ".npy";
+      GRADC_TRY(write_npy(path, predictor.outputs()[o], outputs[o], samples.count));
     }
     return {};
   }
-  if (options.format == "png" || (options.format == "text" && options.out.ends_with(".png"))) return write_pictures(*predictor, outputs, samples->count, options.out);
+  if (options.format == "png" || (options.format == "text" && options.out.ends_with(".png"))) return write_pictures(predictor, outputs, samples.count, options.out);
   std::string out;
   if (options.json || options.format == "json") {
     JsonObject values;
     for (size_t o = 0; o < outputs.size(); ++o) {
-      const FieldType& field = predictor->outputs()[o];
+      const FieldType& field = predictor.outputs()[o];
       std::vector<std::string> lines;
-      for (int64_t row = 0; row < samples->count; ++row) lines.push_back(row_text(field, outputs[o] + size_t(row) * field.type.bytes(), ", ", true));
+      for (int64_t row = 0; row < samples.count; ++row) lines.push_back(row_text(field, outputs[o] + size_t(row) * field.type.bytes(), ", ", true));
       values.raw(field.name, json_array(lines));
     }
-    out = JsonObject().add("export", std::string_view(predictor->name())).add("samples", samples->count).raw("outputs", values.text()).text() + "\n";
+    out = JsonObject().add("export", std::string_view(predictor.name())).add("samples", samples.count).raw("outputs", values.text()).text() + "\n";
   } else {
-    for (int64_t row = 0; row < samples->count; ++row)
+    for (int64_t row = 0; row < samples.count; ++row)
       for (size_t o = 0; o < outputs.size(); ++o) {
-        const FieldType& field = predictor->outputs()[o];
+        const FieldType& field = predictor.outputs()[o];
         if (outputs.size() > 1) out += field.name + ": ";
         out += row_text(field, outputs[o] + size_t(row) * field.type.bytes(), " ", false);
         out += o + 1 < outputs.size() ? "  " : "\n";
@@ -189,6 +182,17 @@ Status command_predict(Model& model, const CommandOptions& options) {
   if (!options.out.empty()) return write_whole(options.out, {out});
   fmt::print("{}", out);
   return {};
+}
+
+Status command_predict(Model& model, const CommandOptions& options) {
+  auto predictor = Predictor::create(model, options.export_name);
+  if (!predictor) return std::move(predictor.error());
+  GRADC_TRY(load_trained(model, options));
+  const bool of_split = !options.index.empty() || (!options.split.empty() && options.inputs.empty());
+  auto samples = of_split ? rows_of_split(model, *predictor, options) : rows_of_files(model, *predictor, options);
+  if (!samples) return std::move(samples.error());
+  if (predictor->inputs().empty()) samples->count = 1;
+  return show_results(model, *predictor, *samples, options);
 }
 
 }  // namespace gradc::runtime

@@ -43,7 +43,9 @@ Status command_train(Model& model, const CommandOptions& options) {
   train.epochs = options.epochs;
   train.steps = options.steps;
   train.optimizer = options.optimizer;
-  train.lr = options.lr;
+  auto rates = parse_rates(options.lr);
+  if (!rates) return std::move(rates.error());
+  train.lr = *rates;
   auto settings = parse_settings(options.set);
   if (!settings) return std::move(settings.error());
   train.set = *settings;
@@ -82,7 +84,8 @@ Status command_train(Model& model, const CommandOptions& options) {
 
   if (options.json) {
     JsonObject out;
-    out.add("steps", result->steps).add("epochs", result->epochs).add("loss", result->loss);
+    out.add("steps", result->steps).add("epochs", result->epochs);
+    for (auto& [name, value] : result->means) out.add(name, value);
     if (!result->validation.empty()) out.raw("validation", figures_json(result->validation));
     out.add("seconds", seconds).add("threads", int64_t(model.threads())).add("stopped_early", result->stopped_early).add("interrupted", result->interrupted);
     if (!train.checkpoint.empty()) out.add("checkpoint", std::string_view(train.checkpoint));

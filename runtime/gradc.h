@@ -83,7 +83,8 @@ gradc_status gradc_load_weights(gradc_model* model, const char* path);
 /* Hyperparameters: "adam.lr", "rate"; a part after the last dot where it is unique ("lr"). */
 gradc_status gradc_set(gradc_model* model, const char* name, double value);
 gradc_status gradc_get(gradc_model* model, const char* name, double* value);
-/* Chooses among the optimizers that the model was compiled with, and gives its state the first values. */
+/* Chooses among the optimizers that the model was compiled with, and gives its state the first values.
+   Of several steps: "NAME" for all that have it, "STEP=NAME" for one; the others have the one that they name first. */
 gradc_status gradc_use_optimizer(gradc_model* model, const char* name);
 
 /* One update on a batch: the data's fields by name, `rows` samples: the compiled batch (any number where the model accumulates). */

@@ -86,7 +86,7 @@ gradc_status guarded(gradc_model* model, Function function) {
 Status use_optimizer(gradc_model* handle, const std::string& name) {
   size_t blocks = size(handle->model->program()->trains());
   if (blocks == 0) return Error{GRADC_INVALID, "this program has nothing to train"};
-  auto run = TrainRun::create(*handle->model, blocks - 1, name);
+  auto run = TrainRun::create(*handle->model, blocks - 1, name.empty() ? std::vector<std::string>{} : std::vector<std::string>{name});
   if (!run) return std::move(run.error());
   handle->run = std::move(*run);
   for (StepRun& step : handle->run.steps) handle->model->initialize(step.optimizer);

@@ -36,6 +36,13 @@ std::string figures_text(const Figures& figures, const std::string& prefix) {
   return text;
 }
 
+// Wide enough that lines of several epochs stand below each other.
+static std::string columns_text(const Figures& figures) {
+  std::string text;
+  for (auto& [name, value] : figures) text += fmt::format("  {} {:<9.4g}", name, value);
+  return text;
+}
+
 Progress::Progress(FILE* out) : out_(out) {
   const char* term = std::getenv("TERM");
   terminal_ = isatty(fileno(out)) && !(term && std::strcmp(term, "dumb") == 0);
@@ -67,7 +74,7 @@ void Progress::step(const StepEnd& now) {
   }
   // In a pipe: lines at epochs; where there are none, ten in all.
   if (block_.epochs > 0 || now.step == block_.cycles || now.step % std::max<int64_t>(1, block_.cycles / 10) != 0) return;
-  fmt::print(out_, "{}  loss {:.4g}\n", position(now.epoch, now.step), now.mean_loss);
+  fmt::print(out_, "{}  {}\n", position(now.epoch, now.step), figures_text(now.means));
   std::fflush(out_);
 }
 
@@ -78,7 +85,7 @@ void Progress::draw(const StepEnd& now) {
   double working = seconds_since(begin_) - validation_seconds_, done = double(now.step - first_cycle_);
   std::string left = duration_text(done > 0 ? working / done * double(block_.cycles - now.step) : 0);
   std::string head = " " + position(now.epoch, now.step) + " ";
-  std::string loss = fmt::format("  loss {:<9.4g}", now.mean_loss);
+  std::string loss = columns_text(now.means);
   std::string rate = block_.samples_per_cycle > 0 ? fmt::format("  {} samples/s", short_number(done * double(block_.samples_per_cycle) / working))
                                                   : fmt::format("  {} steps/s", short_number(done / working));
   std::string time = "  " + left + " left";
@@ -115,10 +122,10 @@ void Progress::epoch(const EpochEnd& end) {
   double seconds = seconds_since(epoch_begin_);
   if (!end.validation.empty()) validation_seconds_ += seconds_since(validation_begin_);
   double samples = double(end.step - epoch_cycle_) * double(block_.samples_per_cycle);
-  std::string line = fmt::format(" {}  loss {:<9.4g}", position(end.epoch, end.step), end.loss);
+  std::string line = fmt::format(" {}{}", position(end.epoch, end.step), columns_text(end.means));
   if (!end.validation.empty()) {
     line += fmt::format("  val loss {:<9.4g}", end.validation[0].second);
-    for (size_t i = 1; i < end.validation.size(); ++i) line += fmt::format("  {} {:<9.4g}", end.validation[i].first, end.validation[i].second);
+    line += columns_text({end.validation.begin() + 1, end.validation.end()});
   }
   line += "  " + duration_text(seconds);
   if (samples > 0) line += fmt::format("  {} samples/s", short_number(samples / seconds));
@@ -178,7 +185,8 @@ void Log::step(const StepEnd& end) {
 void Log::epoch(const EpochEnd& end) {
   JsonObject line;
   if (!block_.empty()) line.add("block", std::string_view(block_));
-  line.add("step", end.step).add("epoch", end.epoch).add("epoch_loss", end.loss);
+  line.add("step", end.step).add("epoch", end.epoch);
+  for (auto& [name, value] : end.means) line.add(name.substr(0, name.size() - 4) + "epoch_loss", value);   // "loss", "critic.loss"
   for (auto& [name, value] : end.validation) line.add("val_" + name, value);
   fmt::print(file_, "{}\n", line.text());
   std::fflush(file_);

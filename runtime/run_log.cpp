@@ -54,7 +54,7 @@ Result<RunLog> read_run_log(const std::string& path) {
       log.warnings.push_back({kind->string, layer ? layer->string : "", x, norm && norm->kind == JsonValue::Kind::number ? norm->number : NAN});
       continue;
     }
-    const bool epoch = line.member("epoch_loss");
+    const bool epoch = std::any_of(line.names.begin(), line.names.end(), [](const std::string& name) { return name.ends_with("epoch_loss"); });
     for (size_t i = 0; i < line.items.size(); ++i)
       if (line.items[i].kind == JsonValue::Kind::number && line.names[i] != "step" && line.names[i] != "epoch") add(epoch ? log.epochs : log.steps, line.names[i], x, line.items[i].number);
     if (const JsonValue* gradients = line.member("gradients")) {

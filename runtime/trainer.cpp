@@ -16,42 +16,61 @@ static double now() { return std::chrono::duration<double>(std::chrono::steady_c
 Trainer::Trainer(Model& model, TrainOptions options, std::vector<Observer*> observers)
     : model_(model), options_(std::move(options)), observers_(std::move(observers)) {}
 
-// A name that this block does not know may be meant for another one: the first block where `knows` holds, or `stage`.
+// A name that this block does not know may be meant for another one.
 template <class Knows>
-size_t Trainer::known_in(Knows knows, size_t stage) const {
+bool Trainer::known_elsewhere(Knows knows, size_t stage) const {
   for (size_t other = 0; other < size(model_.program()->trains()); ++other)
-    if (other != stage && knows(other)) return other;
-  return stage;
+    if (other != stage && knows(other)) return true;
+  return false;
 }
 
 // Chooses optimizers and settings for a block. Whatever the command line says comes after what a checkpoint says.
 Result<TrainRun> Trainer::prepare(size_t stage, bool resumed) {
-  std::string optimizer = options_.optimizer;
-  if (resumed && optimizer.empty() && !state_.steps.empty()) optimizer = state_.steps[0].optimizer;
-  auto run = TrainRun::create(model_, stage, optimizer);
-  if (!run && stage != known_in([&](size_t other) { return bool(TrainRun::create(model_, other, optimizer)); }, stage)) run = TrainRun::create(model_, stage, "");
+  std::vector<std::string> chosen;
+  if (resumed)
+    for (const TrainState::Step& step : state_.steps) chosen.push_back(step.name.empty() ? step.optimizer : step.name + "=" + step.optimizer);
+  for (const std::string& choice : options_.optimizer) {
+    auto known = TrainRun::create(model_, stage, {choice});
+    if (known) chosen.push_back(choice);
+    else if (!known_elsewhere([&](size_t other) { return bool(TrainRun::create(model_, other, {choice})); }, stage)) return std::move(known.error());
+  }
+  auto run = TrainRun::create(model_, stage, chosen);
   if (!run) return run.error();
   if (resumed && state_.steps.size() == run->steps.size())
     for (size_t s = 0; s < run->steps.size(); ++s) {
       StepRun& step = run->steps[s];
+      step.loss_sum = state_.steps[s].loss_sum;
       if (text(step.optimizer->name()) == state_.steps[s].optimizer) step.executions = state_.steps[s].executions, step.updates = state_.steps[s].updates;
       else step.executions = state_.steps[s].executions, model_.initialize(step.optimizer);
     }
   else
     for (StepRun& step : run->steps) model_.initialize(step.optimizer);
-  if (options_.lr)
-    for (StepRun& step : run->steps) {
-      if (!step.lr) return Error{GRADC_UNKNOWN_NAME, fmt::format("optimizer '{}' has no learning rate that --lr could set", text(step.optimizer->name()))};
-      step.lr->value = *options_.lr;
+  for (auto& [name, rate] : options_.lr) {
+    auto named = name.empty() ? Result<StepRun*>(nullptr) : run->find_step(name);
+    if (!named) {
+      auto knows = [&, &name = name](size_t other) {
+        auto there = TrainRun::create(model_, other, {});
+        return there && there->find_step(name);
+      };
+      if (known_elsewhere(knows, stage)) continue;
+      return std::move(named.error());
     }
+    for (StepRun& step : run->steps) {
+      if (*named && *named != &step) continue;
+      if (!step.lr) return Error{GRADC_UNKNOWN_NAME, fmt::format("optimizer '{}' has no learning rate that --lr could set", text(step.optimizer->name()))};
+      step.lr->value = rate;
+    }
+  }
   for (auto& [name, value] : options_.set) {
     auto hypers = model_.find_hypers(name, run->chosen());
-    bool elsewhere = !hypers && stage != known_in([&](size_t other) {
-      auto there = TrainRun::create(model_, other, "");
-      return there && model_.find_hypers(name, there->chosen());
-    }, stage);
-    if (elsewhere) continue;
-    if (!hypers) return hypers.error();
+    if (!hypers) {
+      auto knows = [&, &name = name](size_t other) {
+        auto there = TrainRun::create(model_, other, {});
+        return there && model_.find_hypers(name, there->chosen());
+      };
+      if (known_elsewhere(knows, stage)) continue;
+      return hypers.error();
+    }
     for (Hyper* hyper : *hypers) hyper->value = value;
   }
   return run;
@@ -214,21 +233,20 @@ Status Trainer::run_cycle(Reader& reader, int64_t cycles_per_epoch) {
       last = *result;
       if (reads_[s]) base += batch_;
     }
-    std::string prefix = run_.steps.size() > 1 ? text(step.source->name()) + "." : "";
     if (s == 0) end.loss = last.loss;
-    end.figures.push_back({prefix + "loss", last.loss});
-    if (last.has_lr) end.figures.push_back({prefix + "lr", last.lr});
-    for (auto& [name, norm] : norms) end.gradients.push_back({prefix + name, norm});
+    end.figures.push_back({figure(step, "loss"), last.loss});
+    if (last.has_lr) end.figures.push_back({figure(step, "lr"), last.lr});
+    for (auto& [name, norm] : norms) end.gradients.push_back({figure(step, name.c_str()), norm});
+    step.loss_sum += last.loss;
   }
   ++state_.cycle;
   ++state_.cycles;
-  state_.loss_sum += end.loss;
   ++state_.loss_count;
   end.step = state_.cycles;
   end.epoch = state_.epoch + 1;
-  end.mean_loss = state_.loss_sum / double(state_.loss_count);
+  end.means = means();
   state_.steps.clear();
-  for (const StepRun& step : run_.steps) state_.steps.push_back({text(step.source->name()), text(step.optimizer->name()), step.executions, step.updates});
+  for (const StepRun& step : run_.steps) state_.steps.push_back({text(step.source->name()), text(step.optimizer->name()), step.executions, step.updates, step.loss_sum});
   for (GradientWarning& warning : watch_.look(end.gradients)) {
     warning.step = end.step, warning.epoch = end.epoch;
     tell(&Observer::warning, warning);
@@ -237,10 +255,18 @@ Status Trainer::run_cycle(Reader& reader, int64_t cycles_per_epoch) {
   return {};
 }
 
+std::string Trainer::figure(const StepRun& step, const char* name) const { return run_.steps.size() > 1 ? text(step.source->name()) + "." + name : name; }
+
+Figures Trainer::means() const {
+  Figures all;
+  for (const StepRun& step : run_.steps) all.push_back({figure(step, "loss"), state_.loss_count ? step.loss_sum / double(state_.loss_count) : 0});
+  return all;
+}
+
 // whole: the epoch ended, and not just the number of steps within it; then the run may yet be resumed in the middle of the epoch.
 Status Trainer::finish_epoch(const Samples* validation, bool whole) {
-  EpochEnd end{state_.epoch + 1, state_.cycles, state_.loss_count ? state_.loss_sum / double(state_.loss_count) : 0, {}, false};
-  double judged = end.loss;
+  EpochEnd end{state_.epoch + 1, state_.cycles, means(), {}, false};
+  double judged = end.means[0].second;
   if (validation && validation->count > 0) {
     for (Observer* observer : observers_) observer->validating();
     static const std::vector<uint32_t> in_order;
@@ -257,10 +283,11 @@ Status Trainer::finish_epoch(const Samples* validation, bool whole) {
   if (whole) {
     ++state_.epoch;
     state_.cycle = 0;
-    state_.loss_sum = 0;
     state_.loss_count = 0;
+    for (StepRun& step : run_.steps) step.loss_sum = 0;
+    for (TrainState::Step& step : state_.steps) step.loss_sum = 0;
   }
-  result_.loss = end.loss;
+  result_.means = end.means;
   result_.validation = end.validation;
   tell(&Observer::epoch, end);
   return {};

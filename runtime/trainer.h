@@ -19,8 +19,8 @@ namespace gradc::runtime {
 struct TrainOptions {
   std::map<std::string, std::string> directories;   // see read_split
   std::optional<int64_t> epochs, steps;
-  std::string optimizer;                            // "": the model file's
-  std::optional<double> lr;
+  std::vector<std::string> optimizer;               // NAME, or STEP=NAME; else what the model file names first
+  std::vector<std::pair<std::string, double>> lr;   // of a step, or with "" of all
   std::vector<std::pair<std::string, double>> set;
   bool shuffle = true;
   ReadPlan::Thread reader = ReadPlan::Thread::automatic;
@@ -45,14 +45,14 @@ struct BlockBegin {
 struct StepEnd {
   int64_t step;               // of the block, from 1
   int64_t epoch;              // from 1
-  double mean_loss;           // of the epoch so far
-  double loss;                // of the first train step; the others by name behind
+  Figures means;              // of the epoch so far: "loss", or "NAME.loss" for each train step
+  double loss;                // of the first train step
   Figures figures;            // "loss" (or "NAME.loss"), "lr"
   Figures gradients;          // norm by parameter; empty: not looked at in this step
 };
 struct EpochEnd {
   int64_t epoch, step;        // from 1
-  double loss;                // mean of training
+  Figures means;              // of training: "loss", or "NAME.loss" for each train step
   Figures validation;         // empty: none
   bool better;                // early stopping: the lowest loss so far
 };
@@ -71,7 +71,7 @@ class Observer {
 
 struct TrainResult {
   int64_t steps = 0, epochs = 0;   // of the last block
-  double loss = 0;                 // of the last epoch (mean)
+  Figures means;                   // of training in the last epoch: "loss", or "NAME.loss" for each train step
   Figures validation;              // the last
   double best_loss = 0;
   bool stopped_early = false, interrupted = false;
@@ -87,10 +87,12 @@ class Trainer {
  private:
   Result<TrainRun> prepare(size_t stage, bool resumed);
   template <class Knows>
-  size_t known_in(Knows knows, size_t stage) const;
+  bool known_elsewhere(Knows knows, size_t stage) const;
   Status load(size_t stage, bool write);
   Status run_block(size_t stage, bool resumed);
   Status run_cycle(Reader& reader, int64_t cycles_per_epoch);
+  std::string figure(const StepRun& step, const char* name) const;   // "loss", or with several steps "critic_step.loss"
+  Figures means() const;
   Status finish_epoch(const Samples* validation, bool whole);
   Status save();
   bool stop() const { return options_.stop && options_.stop->load(std::memory_order_relaxed); }

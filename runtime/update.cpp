@@ -7,24 +7,55 @@
 
 namespace gradc::runtime {
 
-Result<TrainRun> TrainRun::create(Model& model, size_t index, const std::string& optimizer) {
+std::pair<std::string, std::string> split_choice(const std::string& text) {
+  size_t equals = text.find('=');
+  return equals == std::string::npos ? std::pair<std::string, std::string>{"", text} : std::pair{text.substr(0, equals), text.substr(equals + 1)};
+}
+
+static const program::Optimizer* find_optimizer(const program::TrainStep& step, const std::string& name, std::vector<std::string>& names) {
+  const program::Optimizer* found = nullptr;
+  for (uint32_t o = 0; o < size(step.optimizers()); ++o) {
+    std::string each = text(step.optimizers()->Get(o)->name());
+    if (std::find(names.begin(), names.end(), each) == names.end()) names.push_back(each);
+    if (each == name) found = step.optimizers()->Get(o);
+  }
+  return found;
+}
+
+Result<StepRun*> TrainRun::find_step(const std::string& name) {
+  std::vector<std::string> names;
+  for (StepRun& step : steps) {
+    if (text(step.source->name()) == name) return &step;
+    if (step.source->name() && step.source->name()->size() > 0) names.push_back(text(step.source->name()));
+  }
+  return Error{GRADC_UNKNOWN_NAME, fmt::format("no train step is called '{}' here{}", name, names.empty() ? ": there is one, without a name" : suggestion(name, names))};
+}
+
+Result<TrainRun> TrainRun::create(Model& model, size_t index, const std::vector<std::string>& chosen) {
   TrainRun run;
   run.source = model.program()->trains()->Get(uint32_t(index));
   run.batch = run.source->batch();
   run.chunk = run.source->chunk() > 0 ? run.source->chunk() : run.batch;
-  bool found = optimizer.empty();
-  std::vector<std::string> names;
   for (uint32_t s = 0; s < size(run.source->step_list()); ++s) {
     StepRun step;
     step.source = run.source->step_list()->Get(s);
-    for (uint32_t o = 0; o < size(step.source->optimizers()); ++o) {
-      const program::Optimizer* candidate = step.source->optimizers()->Get(o);
-      std::string name = text(candidate->name());
-      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-      if (!step.optimizer) step.optimizer = candidate;
-      if (name == optimizer) step.optimizer = candidate, found = true;
+    if (size(step.source->optimizers()) == 0) return Error{GRADC_INTERNAL, fmt::format("train step '{}' has no optimizer", text(step.source->name()))};
+    step.optimizer = step.source->optimizers()->Get(0);
+    run.steps.push_back(step);
+  }
+  for (const std::string& choice : chosen) {
+    auto [step_name, name] = split_choice(choice);
+    bool found = false;
+    std::vector<std::string> names;
+    if (!step_name.empty())
+      if (auto step = run.find_step(step_name); !step) return std::move(step.error());
+    for (StepRun& step : run.steps) {
+      if (!step_name.empty() && text(step.source->name()) != step_name) continue;
+      if (const program::Optimizer* optimizer = find_optimizer(*step.source, name, names)) step.optimizer = optimizer, found = true;
     }
-    if (!step.optimizer) return Error{GRADC_INTERNAL, fmt::format("train step '{}' has no optimizer", text(step.source->name()))};
+    if (!found) return Error{GRADC_UNKNOWN_NAME, fmt::format("no optimizer is called '{}' {}{}", name, step_name.empty() ? "here" : "in " + step_name, suggestion(name, names))};
+  }
+  for (StepRun& step : run.steps) {
     step.step = model.entry(step.optimizer->step());
     step.apply = model.entry(step.optimizer->apply());
     step.watch = model.entry(step.source->watch());
@@ -32,9 +63,7 @@ Result<TrainRun> TrainRun::create(Model& model, size_t index, const std::string&
     for (Hyper& hyper : model.hypers)
       if ((hyper.owner == step.optimizer || !hyper.owner) && !hyper.name.empty() && hyper.name == text(step.optimizer->lr())) step.lr = &hyper;   // a config value, perhaps
     if (int64_t rows = compiled_rows(*step.step)) run.chunk = rows;
-    run.steps.push_back(step);
   }
-  if (!found) return Error{GRADC_UNKNOWN_NAME, fmt::format("no optimizer is called '{}' here{}", optimizer, suggestion(optimizer, names))};
   return run;
 }
 
@@ -56,6 +85,12 @@ Status TrainRun::check_rows(int64_t rows) const {
 }
 
 static double number(const Port& port) { return read_number(port.type.element, port.data); }
+
+// Which of several players it is.
+static std::string of_step(const StepRun& step) {
+  std::string name = text(step.source->name());
+  return name.empty() ? "" : " of " + name;
+}
 
 static void clear_accumulators(Model& model) {
   for (Variable& variable : model.variables)
@@ -91,7 +126,7 @@ Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, R
       double value = loss ? number(*loss) : 0;
       std::string where = model.explain_not_finite(*step.step, [&] { source.fill(*step.step, first, valid); });
       clear_accumulators(model);
-      return Error{GRADC_NOT_FINITE, fmt::format("the loss is {} in step {}: {}. {}", value, step.executions + 1, where,
+      return Error{GRADC_NOT_FINITE, fmt::format("the loss{} is {} in step {}: {}. {}", of_step(step), value, step.executions + 1, where,
                                                  step.step->guarded ? "Nothing was updated" : "The update was made already: load a checkpoint to go on")};
     }
     if (loss) sum += number(*loss) * double(valid);
@@ -106,7 +141,7 @@ Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, R
     if (norms && step.watch) look(model, *step.watch, nullptr, *norms);
     if (!model.run(*step.apply)) {
       clear_accumulators(model);
-      return Error{GRADC_NOT_FINITE, fmt::format("the loss is not finite in step {}. {}", step.executions + 1,
+      return Error{GRADC_NOT_FINITE, fmt::format("the loss{} is not finite in step {}. {}", of_step(step), step.executions + 1,
                                                  step.apply->guarded ? "Nothing was updated" : "The update was made already: load a checkpoint to go on")};
     }
     if (const Port* total = step.apply->output("loss")) result.loss = number(*total);

@@ -20,6 +20,7 @@ struct StepRun {
   Hyper* lr = nullptr;
   int64_t executions = 0, updates = 0;
   int64_t planned = 1;        // executions: T
+  double loss_sum = 0;        // of the epoch so far: the trainer's
 };
 
 /// A train block with its steps, ready to run.
@@ -29,8 +30,10 @@ struct TrainRun {
   int64_t batch = 0;          // 0: all
   int64_t chunk = 0;
 
-  /// Steps of program.trains[index]; optimizer "": the first that each step names.
-  static Result<TrainRun> create(Model& model, size_t index, const std::string& optimizer);
+  /// Steps of program.trains[index], each with the first optimizer that it names, or what `chosen` says: "NAME" for all steps that have it, "STEP=NAME" for one.
+  static Result<TrainRun> create(Model& model, size_t index, const std::vector<std::string>& chosen);
+  /// The step of this name; null and an error that lists them if there is none.
+  Result<StepRun*> find_step(const std::string& name);
   std::vector<const program::Optimizer*> chosen() const;
   /// Whether every step that reads rows can take `rows` of them in one update; else says what it takes.
   Status check_rows(int64_t rows) const;
@@ -40,6 +43,9 @@ struct StepResult {
   double loss = 0, lr = 0;
   bool has_lr = false;
 };
+
+/// "STEP=VALUE" to its parts; "" and the whole where no step is named.
+std::pair<std::string, std::string> split_choice(const std::string& text);
 
 /// Runs the step on `rows` rows; the first is number `base` of its epoch. If the loss is not finite, nothing is updated and the error says where it comes from.
 /// norms: null, or where to put the norm of each parameter's gradient, by name, if the step can be watched. What the step does stays the same.

@@ -155,6 +155,101 @@ TEST_CASE("several steps, freezing, direct assignments", "[elaborate]") {
   near_to(state.at("@unit.w"), {0.5, 1});
 }
 
+TEST_CASE("validation has the figures of all steps, and of the one that counts first", "[elaborate]") {
+  const std::string text = R"(
+    data d(x: f32) { all = table [[1], [3]] }
+    model a(x: f32[n]) { param w: f32 = 1; x * w }
+    model b(x: f32[n]) { param w: f32 = 2; x * w }
+    train on d.all, validate on d.all { batch 2; epochs 1
+      STOP
+      report both = mean(a(x) + b(x))
+      step first { minimize mean((a(x) - b(x))^2) over a with sgd(lr = 0.1); report high = mean(a(x)) }
+      step second { minimize mean(b(x)) over b with sgd(); report low = mean(b(x)) } }
+  )";
+  auto figures = [&](const std::string& stop) {
+    std::string with = text;
+    Program p = good(with.replace(with.find("STOP"), 4, stop));
+    std::vector<std::string> names;
+    for (const ir::Result& r : p.module.function("validate")->results) names.push_back(r.name);
+    return names;
+  };
+  CHECK(figures("") == std::vector<std::string>{"loss", "second.loss", "both", "high", "low"});
+  CHECK(figures("stop early on second after 2 epochs without lower loss") == std::vector<std::string>{"loss", "first.loss", "both", "low", "high"});
+}
+
+TEST_CASE("averaged weights follow what is written", "[elaborate]") {
+  Program p = good(R"(
+    data d(x: f32) { all = table [[1], [3]] }
+    model net(x: f32[n]) { param w: f32 = 2; x * w }
+    let slow = average(net, 0.5)
+    let again = average(net, 0.5)
+    let slower = average(net, 0.9)
+    train on d.all { batch all; epochs 1
+      minimize mean((net(x) + net{slow}(x))^2) / 2 with sgd(lr = 0.1) }
+    export mean(x: f32[n]) = net{slow}(x) + 10 * net{slower}(x)
+  )");
+  CHECK(p.module.variable("average.net.w")->kind == ir::VariableKind::state);
+  CHECK(p.module.variable("average2.net.w"));
+  CHECK_FALSE(p.module.variable("average3.net.w"));
+  expand(p);
+  ir::Bindings state;
+  call(p, "init", state);
+  near_to(state.at("@average.net.w"), {2});
+  // w - 0.1 mean(x^2) (w + average): the average is a constant of the step. t = 1: d = min(0.5, 2 / 11).
+  call(p, "train.sgd", state, {{"x", f32({2}, {1, 3})}});
+  near_to(state.at("@net.w"), {0});
+  near_to(state.at("@average.net.w"), {2 * 2.0 / 11});
+  near_to(state.at("@average2.net.w"), {2 * 2.0 / 11});
+  call(p, "train.sgd", state, {{"x", f32({2}, {1, 3})}, {"t", ir::Tensor::of({ir::ElementType::f64, {}}, {100})}});
+  const double w = -0.5 * 4 / 11;
+  near_to(state.at("@net.w"), {w});
+  near_to(state.at("@average.net.w"), {0.5 * 4 / 11 + 0.5 * w});
+  near_to(state.at("@average2.net.w"), {0.9 * 4 / 11 + 0.1 * w});
+}
+
+TEST_CASE("second-order methods on a quadratic", "[elaborate]") {
+  // 1/2 sum (A w - b)^2 with two parameter tensors and a Hessian that is not diagonal: Newton's method is there after one step.
+  auto after = [](const std::string& optimizer, int steps) {
+    Program p = good(R"(
+      data d(x: f32[3], y: f32) { all = table [[1, 2, 0, 3], [0, 1, 1, -1], [2, 0, 1, 0.5], [1, 1, 1, 2], [0, 3, -1, 4]] }
+      model net(x: f32[n, 3]) -> f32[n] = x |> dense(1) |> flatten(from = 0)
+      train on d.all { batch all; epochs 1
+        minimize squared_error(net(x), y) with )" + optimizer + " }");
+    expand(p);
+    ir::Bindings state;
+    call(p, "init", state);
+    state["@net.dense1.w"] = f32({3, 1}, {1, -2, 3});
+    std::string name = optimizer.substr(0, optimizer.find('('));
+    if (p.module.function("init." + name)) call(p, "init." + name, state);
+    double loss = 0;
+    for (int i = 1; i <= steps; ++i)
+      loss = call(p, "train." + name, state, {{"x", f32({5, 3}, {1, 2, 0, 0, 1, 1, 2, 0, 1, 1, 1, 1, 0, 3, -1})}, {"y", f32({5}, {3, -1, 0.5, 2, 4})}, {"t", ir::Tensor::of({ir::ElementType::f64, {}}, {double(i)})}}).at("loss").at(0);
+    return std::pair(loss, state);
+  };
+  auto [first, newton] = after("newton_cg()", 1);
+  CHECK(first > 10);
+  auto [second, still] = after("newton_cg()", 2);
+  auto [third, last] = after("newton_cg()", 3);
+  CHECK(second == Approx(third).epsilon(1e-5));   // nothing is left to gain
+  for (int i = 0; i < 3; ++i) CHECK(newton.at("@net.dense1.w").at(i) == Approx(last.at("@net.dense1.w").at(i)).epsilon(1e-3));
+  CHECK(after("lbfgs(history = 4)", 30).first == Approx(second).epsilon(1e-3));
+}
+
+TEST_CASE("adahessian divides by the curvature", "[elaborate]") {
+  // The Hessian is diagonal, diag(c): z * (H z) = c whatever the signs z. One step: lr m / sqrt(c^2) with m = g = c w.
+  Program p = good(R"(
+    data d(x: f32) { all = table [[1]] }
+    model net(x: f32[n]) { param w: f32[3] = [1, -2, 0.5]; sum(x) * 0.5 * sum([2, 5, 40] * w^2) }
+    train on d.all { batch all; epochs 1; minimize net(x) with adahessian(lr = 0.1) }
+  )");
+  expand(p);
+  ir::Bindings state;
+  call(p, "init", state);
+  call(p, "init.adahessian", state);
+  call(p, "train.adahessian", state, {{"x", f32({1}, {1})}});
+  near_to(state.at("@net.w"), {0.9, -1.8, 0.45});
+}
+
 TEST_CASE("parameters of a model as a value", "[elaborate]") {
   Program p = good(R"(
     data d(x: f32) { all = table [[1], [3]] }

@@ -87,7 +87,7 @@ TEST_CASE("killed and resumed gives the same bits as never stopped") {
       std::vector<double> joined = observer.losses;
       joined.insert(joined.end(), rest.losses.begin(), rest.losses.end());
       CHECK(joined == all.losses);
-      if (!rest.epochs.empty()) CHECK(rest.epochs.back().loss == all.epochs.back().loss);
+      if (!rest.epochs.empty()) CHECK(rest.epochs.back().means == all.epochs.back().means);
     }
   }
 }
@@ -190,7 +190,7 @@ TEST_CASE("options that cannot be") {
   toy::Toy good;
   auto second = toy::make(good);
   TrainOptions train;
-  train.optimizer = "sdg";
+  train.optimizer = {"sdg"};
   result = Trainer(*second, train, {}).run();
   REQUIRE_FALSE(result);
   CHECK(result.error().code == GRADC_UNKNOWN_NAME);
@@ -211,7 +211,7 @@ TEST_CASE("an optimizer or a setting of one block is no mistake in another") {
   optimizer.hypers[0]->name = optimizer.lr = "fast.lr";
   program.pack();
   TrainOptions train;
-  train.optimizer = "fast";
+  train.optimizer = {"fast"};
   train.set = {{"fast.lr", 0.01}};
   auto model = toy::make(program);
   StopAfter observer(-1);
