@@ -72,7 +72,8 @@ class Ours:
         log = WORK / "losses.jsonl"
         shell(self.program, "train", "--init", self.weights, "--no-shuffle", "--no-save", "--steps", steps, "--lr", rate, "--threads", self.threads, "--log", log, "--quiet")
         lines = map(json.loads, log.read_text().splitlines())
-        return [line["loss"] for line in lines if "step" in line and "loss" in line][:steps]
+        found = ([line[key] for key in ("loss", "d.loss", "g.loss") if key in line] for line in lines if "step" in line)
+        return [loss for losses in list(filter(None, found))[:steps] for loss in losses]
 
     def peak_mb(self) -> float:
         """The largest resident set of 10 steps of training, the data set included."""
@@ -83,7 +84,8 @@ class Ours:
 
 
 def data_of(workload: Workload) -> pathlib.Path:
-    return WORK / f"{workload.network.name}.npy" if workload.network.kind == "transformer" else pathlib.Path("/usr/share/datasets/fashion-mnist")
+    files = {"transformer": WORK / f"{workload.network.name}.npy", "adversarial": WORK / "dcgan"}
+    return files.get(workload.network.kind, pathlib.Path("/usr/share/datasets/fashion-mnist"))
 
 
 class Peer:
@@ -92,6 +94,8 @@ class Peer:
     def __init__(self, key: str, workload: Workload, threads: int, settings: dict[str, str] | None = None):
         self.key = key
         self.name, script, mode = PEERS[key]
+        if workload.network.kind == "adversarial":
+            script = script.replace("train", "dcgan")
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), **(settings or {}))
         environment["TORCHINDUCTOR_COMPILE_THREADS"] = "1"   # no pool of processes that warm up beside the measurement
         if threads == 1:   # else XLA's pool, of as many threads as there are cores in its mask, is asked for one thread's work

@@ -13,6 +13,7 @@ from machine import State
 from measure import Block, Rounds, difference, interleave, spread
 from steps import best_peer
 from networks import LARGE, LENET, RESNET, SMALL, walk
+from adversaries import DCGAN
 from transformers import GPTS
 from workloads import Workload
 
@@ -91,6 +92,13 @@ class Figures(unittest.TestCase):
             self.assertEqual(len(file), 128 + 1024 * 65)
             self.assertLess(max(file[128:]), 65)
 
+    def test_adversaries(self):
+        self.assertEqual(DCGAN.flop(1), 2 * (64 * 3136 * (1 + 2) + (49 * 16 * 64 * 32 + 196 * 16 * 32) * (1 + 3) + 196 * 16 * 32 * (2 * 2 + 2) + (49 * 16 * 32 * 64 + 3136) * (2 * 3 + 2)))
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertIn("batch 16", Workload(DCGAN, 16).model(pathlib.Path(folder)))
+            self.assertEqual({file.name: file.stat().st_size for file in pathlib.Path(folder).iterdir()},
+                             {"dcgan_image.npy": 128 + 1024 * 784, "dcgan_first.npy": 128 + 1024 * 64 * 4, "dcgan_second.npy": 128 + 1024 * 64 * 4})
+
     def test_losses(self):
         self.assertEqual(difference([1, 2], [1, 2]), 0)
         self.assertAlmostEqual(difference([1, 2.3], [1, 2]), 0.2)
@@ -138,7 +146,7 @@ class Figures(unittest.TestCase):
         self.assertEqual(both["date"], "now")
         self.assertEqual([row["s"] for row in both["start"]["compiling"]], [2, 3])
         kinds = [results.of_kind(both, kind) for kind in results.KINDS]
-        self.assertEqual([len(found["steps"]) for found in kinds], [1, 2, 1])
+        self.assertEqual([len(found["steps"]) for found in kinds if found], [1, 2, 1])
         self.assertEqual([found["kernels"] for found in kinds if "kernels" in found], [both["kernels"][:1], both["kernels"][1:]])
         self.assertEqual(kinds[1]["start"]["compiling"], [{"model": "models/resnet20.grad", "s": 3}])
         self.assertEqual(results.of_kind({"steps": old["steps"][:1]}, "convolutional"), {})

@@ -1,7 +1,8 @@
-"""What is trained: networks on 28 x 28 pictures, and on text, with Adam and cross-entropy. And what a step of it costs at the least."""
+"""What is trained: networks on 28 x 28 pictures, on text, and adversaries, with Adam and cross-entropy. And what a step of it costs at the least."""
 import pathlib
 from dataclasses import dataclass
 
+from adversaries import DCGAN, Adversaries
 from networks import LARGE, LENET, RESNET, SMALL, VGG, Network
 from transformers import GPTS, Transformer
 
@@ -38,7 +39,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Workload:
-    network: Network | Transformer
+    network: Network | Transformer | Adversaries
     batch: int
     precision: str = "f32"      # or bf16: products of bf16, sums and weights f32
 
@@ -72,6 +73,8 @@ class Workload:
         """Adam divides small gradients by their own size, so that differences of rounding grow, the faster the larger the rate and the deeper the network. README.md says what was
         tried: peers are to agree far within the bound, and a mistake is not."""
         f32 = self.precision == "f32"
+        if self.network == DCGAN:
+            return Comparison(8, 1e-5, 1e-4)
         if isinstance(self.network, Transformer):   # 100 steps of the larger one take minutes
             return Comparison(100 if self.network.width < 256 else 10, 1e-3, 1e-3)
         if self.network in (VGG, RESNET):
@@ -80,7 +83,7 @@ class Workload:
 
     def model(self, folder: pathlib.Path) -> str:
         """The model file; what it reads beside pictures is written into the folder."""
-        if isinstance(self.network, Transformer):
+        if not isinstance(self.network, Network):
             return self.network.model(self.batch, folder)
         return MODEL.format(body=self.network.body(), batch=self.batch)
 
@@ -88,4 +91,5 @@ class Workload:
 DENSE = [Workload(network, batch) for network in (SMALL, LARGE) for batch in (1, 32, 128, 512)] + [Workload(LARGE, 512, "bf16")]
 CONVOLUTIONAL = [Workload(network, batch) for network in (LENET, VGG, RESNET) for batch in (32, 128)] + [Workload(VGG, 128, "bf16")]
 TRANSFORMERS = [Workload(network, batch) for network in GPTS.values() for batch in (8, 16)]
-WORKLOADS = DENSE + CONVOLUTIONAL + TRANSFORMERS
+ADVERSARIAL = [Workload(DCGAN, batch) for batch in (16, 64)]
+WORKLOADS = DENSE + CONVOLUTIONAL + TRANSFORMERS + ADVERSARIAL

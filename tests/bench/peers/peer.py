@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 import numpy
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from adversaries import DCGAN
 from networks import NETWORKS
 from transformers import GPTS
 
@@ -33,8 +34,8 @@ RING = 8   # batches that are converted ahead of the clock; the data set itself 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--weights", required=True, help="safetensors, as `NAME weights --untrained` writes it")
-    parser.add_argument("--network", required=True, choices=[*NETWORKS, *GPTS])
-    parser.add_argument("--data", required=True, help="the folder of pictures, or the file of windows of tokens")
+    parser.add_argument("--network", required=True, choices=[*NETWORKS, *GPTS, DCGAN.name])
+    parser.add_argument("--data", required=True, help="the folder of pictures, the file of windows of tokens, or what the names of files of rounds begin with")
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--mode", default="", help="a variant of this peer")
@@ -143,7 +144,7 @@ class Trainer:
         state = self.start(rate)
         for batch, _ in zip(self.batches, range(int(count))):
             loss, state = self.step(state, batch)
-            losses.append(float(loss))
+            losses += map(float, loss if isinstance(loss, tuple) else [loss])
         return losses
 
     def measure(self, seconds: float) -> dict:
