@@ -380,13 +380,16 @@ class Former {
     return f_[v].type.element == ElementType::f32 && (computes(f_[v]) || f_[v].op == Op::input || f_[v].op == Op::variable);
   }
 
-  // How many leading indices of a product units count: all but the last one, or those before a batch index that follows others. So a row that is
+  // How many leading indices of a product units count: all but the last ones, which one operand has, or those before a batch index that follows others. So a row that is
   // multiplied by many matrices, one for each place of a Winograd tile, is one unit; and so is a long line of windows, which does not go on
   // in the next line.
   int64_t product_units(const Node& node) const {
     ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
     auto batch = [&](char c) { return spec.a.find(c) != spec.a.npos && spec.b.find(c) != spec.b.npos; };
     int64_t most = std::max<int64_t>(node.type.rank() - 1, 0);
+    auto beside_last = [&](char c) { return !batch(c) && (spec.a.find(c) != spec.a.npos) == (spec.a.find(spec.result.back()) != spec.a.npos); };
+    if (!spec.result.empty() && !batch(spec.result.back()) && !std::all_of(spec.result.begin(), spec.result.end(), beside_last))
+      while (most > 1 && beside_last(spec.result[most - 1])) --most;
     for (int64_t i = 1; i < most; ++i)
       if (batch(spec.result[i]) && !batch(spec.result[i - 1])) return i;
     constexpr int64_t long_line = 12;
