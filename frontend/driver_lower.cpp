@@ -17,6 +17,7 @@
 #include "passes/pass.h"
 #include "passes/precision.h"
 #include "passes/samples.h"
+#include "passes/unit_axes.h"
 
 namespace gradc {
 namespace {
@@ -105,6 +106,7 @@ ir::Module lower_to_optimized(const ir::Module& module, passes::Winograd winogra
     passes::take_out_late_factors(f);
     passes::use_winograd(f, winograd, !amx);
     passes::use_attention(f);
+    passes::spread_single_channels(f);
     if (!verify) continue;
     std::string error = ir::verify(f);
     CHECK(error.empty(), "{}", error);

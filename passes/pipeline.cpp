@@ -12,6 +12,7 @@
 #include "passes/recompute.h"
 #include "passes/rules.h"
 #include "passes/scales.h"
+#include "passes/unit_axes.h"
 #include "passes/winograd.h"
 
 namespace gradc::passes {
@@ -70,6 +71,7 @@ constexpr Pass passes[] = {
     {"late-factors", late_factors, "g a + g b => g (a + b) with g known last: derivatives of activations are one value; after optimize, which brings numbers together"},
     {"winograd", winograd, "3x3 convolutions of stride 1 where that is faster; after optimize, whose rules know convolutions and their gradients"},
     {"attention", attention, "products around scores in an order that follows rows, large scores computed again for the backward pass; after optimize, which would merge them"},
+    {"unit-axes", drop_unit_axes, "axes of extent 1 leave the arithmetic: for attention of one sample or head, and for images of one channel, whose lines then are the lanes"},
     {"prune", prune, "drops what no result needs"},
     {"recompute", recompute_half, "activations of the first half of a step are computed again; last, since cse would merge them. --memory-limit does it in as many parts as it takes"},
     {"to-f64", to_f64, "references and gradient checks in double precision"},

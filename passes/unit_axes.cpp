@@ -88,6 +88,27 @@ class Squeezer {
       for (int64_t axis : reduced_axes(node))
         if (place[axis] >= 0) axes.push_back(place[axis]);
       return axes.empty() ? small(node.operands[0]) : b_.reduce(node.op, small(node.operands[0]), axes);
+    } else if (node.op == Op::windows || node.op == Op::fold) {
+      // Axes beside those that windows slide along: [n, h, w, 1].
+      const Shape& image = node.op == Op::fold ? full : f_.type(node.operands[0]).shape;
+      const std::vector<int64_t> place = places(image);
+      std::vector<int64_t> axes = node.attrs.integers(Attr::axes);
+      for (int64_t& axis : axes) axis = place[axis];
+      if (std::find(axes.begin(), axes.end(), -1) != axes.end()) return {};
+      const Shape& seen = node.op == Op::fold ? f_.type(node.operands[0]).shape : full;   // [..., positions, window, ...]
+      const auto first = static_cast<size_t>(node.attrs.integers(Attr::axes).front()), count = axes.size();
+      Shape kept;
+      for (size_t i = 0; i < seen.size(); ++i)
+        if ((i >= first && i < first + 2 * count) || seen[i] != 1) kept.push_back(seen[i]);
+      node.attrs.set(Attr::axes, axes);
+      if (node.op == Op::fold) {
+        node.operands[0] = b_.reshape(small(node.operands[0]), kept);
+        node.attrs.set(Attr::shape, shape);
+      } else {
+        node.operands[0] = small(node.operands[0]);
+        node.type.shape = kept;
+        return b_.reshape(out_.append(std::move(node)), shape);
+      }
     } else {
       return {};
     }
@@ -101,6 +122,11 @@ void drop_unit_axes(Function& f) {
   f = Squeezer(f).run();
   apply_rules(f, view_rules());
   f.prune();
+}
+
+void spread_single_channels(Function& f) {
+  auto single = [](const Node& node) { return node.op == Op::fold && node.type.shape.back() == 1; };
+  if (std::any_of(f.nodes.begin(), f.nodes.end(), single)) drop_unit_axes(f);
 }
 
 }  // namespace gradc::passes
