@@ -335,14 +335,20 @@ class Former {
       if (t == 0 || t == mine.size() || spec.result.substr(0, t) != parts || rest.size() < 2) continue;
       auto one = [](const Shape& shape, size_t from) { return std::find(shape.begin() + static_cast<int64_t>(from), shape.end(), 1) != shape.end(); };
       if (f_.type(node.operands[side]).shape[t] == 1 || one(node.type.shape, summed ? 0 : t)) continue;   // indices of extent 1 have no place in a loop
-      // One index is summed; what both have comes before what one of them has.
       auto both = [&](char c) { return has(mine, c) && has(other, c); };
-      if (mine.size() + other.size() - rest.size() - 2 * t - 2 != static_cast<size_t>(std::count_if(rest.begin(), rest.end(), both))) continue;
-      if (!std::all_of(parts.begin(), parts.end(), both) || !std::is_partitioned(rest.begin(), rest.end(), both) || both(rest.back())) continue;
-      const std::string alone(std::find_if_not(rest.begin(), rest.end(), both), rest.end());
-      if (!std::is_partitioned(alone.begin(), alone.end(), [&](char c) { return has(mine, c) == has(mine, alone[0]); }) || has(mine, alone[0]) == has(mine, alone.back())) continue;
-      if (summed && t == 1 && lies_as_written(node.operands[0]) && lies_as_written(node.operands[1]) && other.substr(0, 2) == mine.substr(0, 2)) return 1;
-      if (computed_again(node.operands[side]) && lies_as_written(node.operands[side]) && lies_in_steps(node.operands[1 - side])) return static_cast<int64_t>(t);
+      if (!std::all_of(parts.begin(), parts.end(), both)) continue;
+      if (summed && t == 1) {
+        size_t shared = 2;
+        while (shared < std::min(mine.size(), other.size()) && mine[shared] == other[shared]) ++shared;
+        const std::string alone = mine.substr(shared), theirs = other.substr(std::min(shared, other.size())), common = mine.substr(2, shared - 2);
+        if (mine.substr(0, 2) == other.substr(0, 2) && !alone.empty() && !theirs.empty() && (rest == common + alone + theirs || rest == common + theirs + alone) &&
+            lies_as_written(node.operands[0]) && lies_as_written(node.operands[1]))
+          return 1;
+      }
+      // Of attention: one index of its own each, the last one along the lanes.
+      const bool pair = rest.size() == 2 && mine.size() == t + 2 && other.size() == t + 2 && !both(rest[0]) && !both(rest[1]) && has(mine, rest[0]) != has(mine, rest[1]) &&
+                        (mine.back() == rest[1] || other.back() == rest[1]);
+      if (pair && computed_again(node.operands[side]) && lies_as_written(node.operands[side]) && lies_in_steps(node.operands[1 - side])) return static_cast<int64_t>(t);
     }
     return 0;
   }
@@ -361,11 +367,11 @@ class Former {
     return false;
   }
 
-  // Whether each axis has one stride in memory: a value that is stored, seen through transpositions and reshapes that split its axes.
+  // Whether each axis has one stride in memory, the last one 1: a value that is stored, seen through transpositions and reshapes that split its axes.
   bool lies_in_steps(Value v) const {
     for (; is_view(f_[v].op); v = f_[v].operands[0]) {
       const Node& view = f_[v];
-      if (view.op == Op::transpose || view.op == Op::after) continue;
+      if (view.op == Op::after || (view.op == Op::transpose && view.attrs.integers(Attr::axes).back() == view.type.rank() - 1)) continue;
       if (view.op != Op::reshape) return false;
       const Shape& from = f_.type(view.operands[0]).shape;
       for (const ReshapeRun& run : reshape_runs(view.type.shape, from))
