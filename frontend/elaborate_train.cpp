@@ -94,6 +94,13 @@ std::vector<TrainElaborator::StepPlan> TrainElaborator::plan_steps() {
   return plans;
 }
 
+static bool reports_anything(const ast::Block& block) {
+  return std::any_of(block.statements.begin(), block.statements.end(), [](const auto& statement) {
+    auto* step = std::get_if<ast::Step>(&statement->node);
+    return std::holds_alternative<ast::Report>(statement->node) || (step && reports_anything(step->body));
+  });
+}
+
 void TrainElaborator::bind_fields(Env& env) {
   if (rows_ > 0) env.names["batch"] = Binding{static_cast<double>(rows_), span_};
   if (!fields_) return;
@@ -307,7 +314,7 @@ void TrainElaborator::run() {
     image_.step_list.push_back(std::move(step));
   }
   if (e_.diagnostics.errors() > errors) return;
-  if (train_.on) build_validation(plans);
+  if (train_.on || reports_anything(train_.body)) build_validation(plans);   // without data figures are of noise: the same at each look
   if (fields_ && fields_->augment) e_.elaborate_augment(*fields_, rows_, "augment." + image_.name);
   e_.program.image.trains.push_back(std::make_unique<program::TrainT>(std::move(image_)));
 }

@@ -39,6 +39,7 @@ class TrainElaborator {
   void bind_fields(Env&);
   std::vector<Recipe> recipes(const StepPlan&);
   void take_loads(const Found&);
+  void finish(ir::Function&) const;
   bool is_part(const std::string& path, const Span&, std::string_view clause);   // of the network: a parameter, or something that has some; else an error
   void build_step(const StepPlan&, const Recipe&, program::TrainStepT&);
   /// One function of a step: the whole update, or with chunks one of its halves.

@@ -25,6 +25,27 @@ bool same_point(const SetValue& a, const SetValue& b) {
 }
 }  // namespace
 
+// A step that reads nothing of the samples takes no batch: fields that it does not use are no inputs of it.
+void TrainElaborator::finish(ir::Function& function) const {
+  function.prune();
+  if (!fields_ || chunks_) return;
+  const std::vector<std::vector<ir::Value>> users = function.users();
+  std::vector<ir::Value> map(function.size());
+  std::vector<ir::Node> kept;
+  std::vector<bool> given(function.size());
+  for (const ir::Result& r : function.results) given[r.value.id] = true;
+  for (uint32_t i = 0; i < function.size(); ++i) {
+    ir::Node& node = function.nodes[i];
+    const bool field = node.op == Op::input && std::any_of(fields_->fields.begin(), fields_->fields.end(), [&](const ast::Parameter& f) { return f.name.text == node.attrs.text(ir::Attr::name); });
+    if (field && users[i].empty() && !given[i]) continue;
+    for (ir::Value& operand : node.operands) operand = map[operand.id];
+    map[i] = ir::Value{static_cast<uint32_t>(kept.size())};
+    kept.push_back(std::move(node));
+  }
+  function.nodes = std::move(kept);
+  for (ir::Result& r : function.results) r.value = map[r.value.id];
+}
+
 bool TrainElaborator::is_part(const std::string& path, const Span& span, std::string_view clause) {
   const std::string parent = path.substr(0, path.rfind('.') == path.npos ? 0 : path.rfind('.') + 1);
   std::vector<std::string> siblings;
@@ -308,7 +329,7 @@ bool TrainElaborator::build_function(const StepPlan& plan, const Recipe& recipe,
   }
   if (half == Half::apply)
     for (const std::string& sum : accumulators) results.push_back({sum, b.constant(0, e_.program.module.variable(sum)->type), true});
-  emission.function.prune();
+  finish(emission.function);
   e_.finished.push_back(&emission);
   return true;
 }
@@ -375,7 +396,7 @@ void TrainElaborator::build_watch(const StepPlan& plan, program::TrainStepT& ste
     for (size_t i = 0; i < parameters->names.size(); ++i)
       add(parameters->names[i], b.make(Op::grad, {found.loss.get<Tensor>()->node, parameters->entries[i].get<Tensor>()->node}));
   }
-  emission.function.prune();
+  finish(emission.function);
   e_.finished.push_back(&emission);
   step.watch = emission.function.name;
 }
@@ -399,7 +420,7 @@ void TrainElaborator::build_direct(const StepPlan& plan, program::TrainStepT& st
   if (e_.type(figure).rank() != 0) return void(e_.fail(DiagnosticId::bad_training, found.reports[0].span, fmt::format("a report must be a scalar, this is {}", ir::to_string(e_.type(figure)))));
   emission.function.results.push_back({"loss", figure, false});
   write_states(found, evaluation, nullptr);
-  emission.function.prune();
+  finish(emission.function);
   e_.finished.push_back(&emission);
   auto image = std::make_unique<program::OptimizerT>();
   image->name = "update";

@@ -141,14 +141,17 @@ Status Trainer::run_block(size_t stage, bool resumed) {
     samples = std::move(*read);
   }
   evaluator_.reset();
-  if (std::string data = text(train.validate_data()); !data.empty() && train.validate()) {
+  if (std::string data = text(train.validate_data()); !data.empty()) {
     auto read = read_split(*model_.program(), data, text(train.validate_split()), options_.directories);
     if (!read) return std::move(read.error());
     validation = std::move(*read);
+  }
+  if (train.validate() && (validation.count > 0 || text(train.data()).empty())) {
     auto evaluator = Evaluator::create(model_, train.validate());
     if (!evaluator) return std::move(evaluator.error());
     evaluator_ = *evaluator;
     GRADC_TRY(check_inputs(evaluator_->entry(), validation));
+    if (validation.columns.empty()) validation.count = std::max<int64_t>(1, train.validate()->rows());
   }
 
   watch_ = {};

@@ -45,6 +45,57 @@ class Models(EndToEnd):
             losses = [line["loss"] for line in log_lines(log) if "step" in line and "loss" in line]
             self.assertLess(losses[199], 0.5 * losses[0], name)
 
+    def losses(self, program, *options, figure="loss"):
+        log = self.folder / "losses.jsonl"
+        self.command(program, "train", "--log", log, "--no-save", "--quiet", *options)
+        return [line[figure] for line in log_lines(log) if "step" in line and figure in line]
+
+    def test_methods_of_second_order(self):
+        program = self.build("newton")
+        last = {name: self.losses(program, "--optimizer", name, "--epochs", 40)[-1] for name in ("newton_cg", "lbfgs", "adahessian", "adam")}
+        self.assertLess(last["newton_cg"], 1e-4)
+        self.assertLess(last["lbfgs"], 1e-2)
+        self.assertLess(last["newton_cg"], 0.1 * last["adam"])
+        self.assertLess(last["adahessian"], 0.2)
+
+    def test_sam_learns(self):
+        program = self.build("sam", "--set", "width=32")
+        for name in ("sam", "momentum"):
+            losses = self.losses(program, "--optimizer", name, "--epochs", 3)
+            self.assertLess(sum(losses[-10:]), 0.6 * sum(losses[:10]), name)
+
+    def test_maml_learns_to_learn(self):
+        program = self.build("maml")
+        losses = self.losses(program, "--steps", 3000)
+        self.assertLess(sum(losses[-200:]), 0.5 * sum(losses[:200]))
+        self.command(program, "train", "--steps", 3000, "--quiet")
+        figures = self.command(program, "eval", "--json").json()   # of noise: there are no data
+        self.assertLess(figures["after"], 0.6 * figures["before"])
+        self.assertEqual(figures, self.command(program, "eval", "--json").json())
+
+    def test_vae_learns_and_makes_pictures(self):
+        program = self.build("vae", "--set", "width=64", "--set", "samples=32")
+        losses = self.losses(program, "--steps", 150, "--set", "warmup=10")
+        self.assertLess(sum(losses[-10:]) / 10, 360)   # nats; an even guess costs 784 log 2 = 543
+        self.command(program, "sample", "--untrained", "--count", 6, "--out", "vae.png")
+        self.assertGreater((self.folder / "vae.png").stat().st_size, 1000)
+
+    def test_adversaries_are_judged(self):
+        # What a classifier sees of made pictures; here one that knows nothing, and players that have just begun.
+        lenet = self.build("lenet", "--set", "samples=16")
+        self.command(lenet, "train", "--steps", 1, "--quiet")
+        for name, figures in (("gan", ()), ("wgan_gp", ("val_slope",))):
+            program = self.build(name, "--set", "samples=16", "--set", "width=2", name=name)
+            log = self.folder / f"{name}.jsonl"
+            out = self.command(program, "train", "--steps", 3, "--log", log, "--no-save").out
+            self.assertIn("frechet", out)
+            line = log_lines(log)[-1]
+            for figure in ("val_frechet", "val_classes", "val_largest", *figures):
+                self.assertIsInstance(line[figure], (int, float), figure)
+            self.assertGreater(line["val_frechet"], 0)
+            self.assertTrue(1 <= line["val_classes"] <= 10 and 0.1 <= line["val_largest"] <= 1)
+            self.command(program, "sample", "--untrained", "--count", 4, "--out", f"{name}.png")
+
     def test_all_models_pass_the_gradient_check(self):
         for model in sorted(MODELS.glob("*.grad")):
             self.command(GRADC, "check", model, *smaller(model, samples=2, width=2), "--elements", 1 if "config width" in model.read_text() else 4)
