@@ -119,7 +119,7 @@ struct Parameter {
 enum class FunctionKind : uint8_t { fn, layer, model, optimizer, schedule, export_, local };   // local: let f(x) = e
 
 /// fn softmax(x, axis = -1) { ... }      layer dense(units: int)(x: f32[..., d]) -> f32[..., units] { ... }
-/// model net(x: f32[n, 4]) = ...         optimizer sgd(lr = 0.1) { ... }     export predict(x: f32[n, 4]) = ...
+/// model net(x: f32[n, 4]) = ...         optimizer sgd(lr = 0.1) { ... }     export predict(x: f32[n, 4]) = ...     export next(t: token[n]) for 64 steps = ...
 struct Function {
   Span span;
   FunctionKind kind;
@@ -128,6 +128,7 @@ struct Function {
   bool has_config = false;             // layer: two lists were written. `layer f(x) {}` has none: `x |> f`
   std::vector<Parameter> parameters;
   std::vector<TypeExpr> results;       // after ->; several for a tuple; empty if not written
+  ExprPtr steps;                       // export ... for 64 steps: how long its sessions last; else null
   Block body;
   bool short_form = false;             // = e
   std::string doc;                     // the /// lines above, without the slashes
@@ -139,8 +140,10 @@ struct Function {
 struct Let { std::vector<Ident> names; bool tuple = false; std::optional<TypeExpr> type; ExprPtr value; };
 /// let split(y) = e
 struct Define { std::unique_ptr<Function> function; };
-/// param w: f32[d, units] = init()      state mu: f32[c] = zeros()      state v = 0
-struct Declare { bool state = false; Ident name; std::optional<TypeExpr> type; ExprPtr value; };
+enum class DeclareKind : uint8_t { param, state, session };
+inline const char* word(DeclareKind kind) { return kind == DeclareKind::param ? "param" : kind == DeclareKind::state ? "state" : "session"; }
+/// param w: f32[d, units] = init()      state mu: f32[c] = zeros()      state v = 0      session keys: f32[steps, d] = 0
+struct Declare { DeclareKind kind = DeclareKind::param; Ident name; std::optional<TypeExpr> type; ExprPtr value; };
 /// y = e (only inside `for`)      v <- e      net.w <- e
 struct Assign { ExprPtr target; bool update = false; ExprPtr value; };   // update: <-
 /// for i in 0..6 { ... }
@@ -176,10 +179,10 @@ struct PrecisionMode { Ident mode; };
 /// let pi = 3.14159 (a constant of the file)
 struct Constant { Let let; std::string doc; };
 
-enum class SourceKind : uint8_t { idx, csv, npy, cifar10, images, table, generate, part, share };
+enum class SourceKind : uint8_t { idx, csv, npy, cifar10, images, text, table, generate, part, share };
 /// train = idx("images.gz", "labels.gz")     all = csv("iris.csv")     x = npy("x.npy", "y.npy")
 /// xor = table [[0, 0, 0], [0, 1, 1]]        noise = generate(i < 1000) { ... }        small = train[0:5000]
-/// pets = images("pets", fit = "crop")       train, valid = split(all, 0.9)
+/// pets = images("pets", fit = "crop")       train, valid = split(all, 0.9)       tale = text("tale.txt", tokens = "characters", vocabulary = 100)
 struct Split {
   Span span;
   Ident name;

@@ -125,7 +125,7 @@ class Dumper {
     line("let {}{} = {}", s.tuple ? "(" + names + ")" : names, annotation(s.type), show(s.value));
   }
   void statement(const Define& s) { function(*s.function); }
-  void statement(const Declare& s) { line("{} {}{} = {}", s.state ? "state" : "param", s.name.text, annotation(s.type), show(s.value)); }
+  void statement(const Declare& s) { line("{} {}{} = {}", word(s.kind), s.name.text, annotation(s.type), show(s.value)); }
   void statement(const Assign& s) { line("{} {} {}", show(s.target), s.update ? "<-" : "=", show(s.value)); }
   void statement(const For& s) {
     line("for {} in {}", s.name.text, show(s.range));
@@ -158,7 +158,7 @@ class Dumper {
   void function(const Function& f) {
     std::string results;
     for (const TypeExpr& t : f.results) results += (results.empty() ? " -> " : ", ") + show(t);
-    line("{} {}{}{}", kind_words[static_cast<size_t>(f.kind)], f.name.text, f.has_config ? " (configured)" : "", results);
+    line("{} {}{}{}{}", kind_words[static_cast<size_t>(f.kind)], f.name.text, f.has_config ? " (configured)" : "", results, f.steps ? fmt::format(" for {} steps", show(f.steps)) : "");
     ++depth_;
     documentation(f.doc);
     parameters("configured by", f.config);

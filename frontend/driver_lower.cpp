@@ -50,6 +50,14 @@ Span span_of(ir::Loc loc, const Sources& sources) {
   return {loc.file, begin, begin + 1};
 }
 
+// Whose samples are meant to see those before them.
+bool incremental(const std::string& function, const program::ProgramT& image) {
+  for (const auto& e : image.exports)
+    for (const auto& entry : e->entries)
+      if (entry->entry == function) return e->steps > 0;
+  return false;
+}
+
 program::Combine combine_of(passes::Combine combine) { return static_cast<program::Combine>(combine); }
 }  // namespace
 
@@ -86,7 +94,7 @@ bool lower_to_gradient(Program& program, ir::Module& out, ir::Precision precisio
     if (f.name.starts_with("export.") || f.name.starts_with("augment.")) {
       passes::expand_gradients(f);   // of a sum over samples each row has its own: the sum itself is gone then
       f.prune();
-      error = passes::check_rows(f, samples, f.name.starts_with("augment.") ? "`augment`" : "an export");
+      if (!incremental(f.name, program.image)) error = passes::check_rows(f, samples, f.name.starts_with("augment.") ? "`augment`" : "an export");
     }
     if (error) {
       fail(*error);

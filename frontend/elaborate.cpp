@@ -196,6 +196,9 @@ std::optional<Program> Elaborator::elaborate(FileId model_file) {
   Emission& first_values = new_emission("init");
   first_values.initial = true;
   initial = &first_values;
+  Emission& sessions = new_emission("reset");
+  sessions.initial = true;
+  resetting = &sessions;
   {
     Scoped<Emission*> to(out, constants);
     Scoped<Evaluation*> as(run, &evaluation);
@@ -229,7 +232,19 @@ std::optional<Program> Elaborator::elaborate(FileId model_file) {
   module.files = sources.paths();
   first_values.function.prune();
   module.functions.push_back(std::move(first_values.function));
+  if (!sessions.function.results.empty()) {
+    sessions.function.prune();
+    module.functions.push_back(std::move(sessions.function));
+    program.image.reset = "reset";
+  }
   for (Emission* e : finished) module.functions.push_back(std::move(e->function));
+  for (const auto& data : program.image.data) {
+    if (!data->tokens) continue;
+    for (const auto& split : data->splits)
+      if (data->tokens->learn.empty() && split->kind == program::SourceKind::text) data->tokens->learn = split->name;
+    for (auto train = program.image.trains.rbegin(); train != program.image.trains.rend(); ++train)   // in the end the first
+      if ((*train)->data == data->name) data->tokens->learn = (*train)->split;
+  }
   program.image.name = module.name;
   program.image.source = path.filename().string();
   program.image.init = "init";

@@ -1,6 +1,7 @@
 // Data declarations: fields, where the samples come from and which of them a split has, ranges that the reader checks.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -46,6 +47,7 @@ std::unique_ptr<program::FieldT> Elaborator::field_image(const ast::Parameter& f
 namespace {
 // How many samples the selections of a split leave of `total` (-1: only the files know), or -1; nothing if a slice asks for more than there is, or for none.
 std::optional<int64_t> selected(const program::SplitT& split, int64_t total) {
+  const bool text = split.kind == program::SourceKind::text;   // whose selections count bytes: how many samples that are, only the file knows
   for (const auto& selection : split.selections) {
     if (!selection->shares.empty()) {
       size_t share = selection->share;
@@ -56,7 +58,7 @@ std::optional<int64_t> selected(const program::SplitT& split, int64_t total) {
     if ((last >= 0 && selection->first >= last) || (total >= 0 && last > total)) return std::nullopt;
     total = last < 0 ? -1 : last - selection->first;
   }
-  return total;
+  return text ? -1 : total;
 }
 
 std::unique_ptr<program::SplitT> part_of(const program::SplitT& source, int64_t first, int64_t last) {
@@ -162,6 +164,8 @@ void Elaborator::declare_share(const ast::Split& split, const program::DataSetT&
     if (*number < 1) fractions += *number;
     selection->shares.push_back(*number);
   }
+  if (source && source->kind == program::SourceKind::text && std::any_of(call.arguments.begin(), call.arguments.end(), [](const ast::Argument& a) { return a.name; }))
+    return void(split.share == 0 ? fail(DiagnosticId::bad_data, split.span, "a text is not shuffled and needs no seed: its parts stay in one piece") : Value());
   if (selection->shares.size() + 1 != split.shares)
     return void(fail(DiagnosticId::bad_data, split.span, fmt::format("{} names need {} share{}, here are {}: the last name gets the rest", split.shares, split.shares - 1, split.shares == 2 ? "" : "s", selection->shares.size()), "",
                      {}, {"`train, valid = split(all, 0.9)`"}));
@@ -201,6 +205,64 @@ void Elaborator::declare_pictures(const ast::Split& split, const ast::Data& data
     fail(DiagnosticId::bad_data, split.span, folder ? "images fills a picture and, if there is a field for it, a label" : "cifar10 fills a picture of 32 x 32 pixels with 3 channels, and a label", "",
          {{data.name.span, "its fields are declared here"}},
          {folder ? "`image: u8[64, 64, 3], label: u8 < 10`; grey pictures are `u8[64, 64]` or `u8[64, 64, 1]`" : "`image: u8[32, 32, 3], label: u8 < 10`"});
+}
+
+// A text: what its tokens are, and how many there can be, which the shapes depend on. All texts of a data set have the same ones.
+void Elaborator::declare_text(const ast::Split& split, const ast::Data& data, program::DataSetT& image, program::SplitT& out_split, Env& scope) {
+  out_split.kind = program::SourceKind::text;
+  const std::vector<std::string> usage = {"`text(\"tale.txt\", tokens = \"characters\", vocabulary = 128)`; tokens are \"bytes\", \"characters\" or \"pairs\""};
+  auto wrong = [&](const Span& at, std::string message) { fail(DiagnosticId::bad_data, at, std::move(message), "", {}, usage); };
+  if (split.files.size() != 1) wrong(split.span, "a text is one file");
+  struct KindRow {
+    const char* name;
+    program::TokenKind kind;
+    int64_t least;   // size of a vocabulary
+  };
+  constexpr KindRow kinds[] = {{"bytes", program::TokenKind::bytes, 256}, {"characters", program::TokenKind::characters, 1}, {"pairs", program::TokenKind::pairs, 256}};
+  const KindRow* kind = nullptr;
+  int64_t size = 0;
+  Span size_at = split.span;
+  for (const ast::Argument& option : split.options) {
+    const std::string& name = option.name->text;
+    Value value = name == "tokens" || name == "vocabulary" ? eval(*option.value, scope) : Value(Nothing{});
+    if (value.is<Poison>()) return;
+    if (name == "vocabulary") {
+      auto number = fix_integer(value, option.span, "the size of a vocabulary");
+      if (!number) return;
+      if (*number < 1 || *number > 65536) return wrong(option.span, fmt::format("a vocabulary has 1 to 65536 tokens, not {}", *number));
+      size = *number, size_at = option.span;
+      continue;
+    }
+    if (auto* text = value.get<Text>(); text && name == "tokens")
+      for (const KindRow& row : kinds)
+        if (row.name == text->text) kind = &row;
+    if (name != "tokens" || !kind) return wrong(option.span, name == "tokens" ? "there are no such tokens" : "this is no option of a text");
+  }
+  if (split.options.empty() && image.tokens) return;   // like the text before
+  if (!kind) return wrong(split.span, "the text does not say what its tokens are");
+  if (kind->kind == program::TokenKind::bytes && size == 0) size = kind->least;
+  if (size == 0) return wrong(split.span, fmt::format("the text does not say how many {} there may be", kind->name));
+  if (size < kind->least) return wrong(size_at, fmt::format("a vocabulary of {} has at least {} tokens, the bytes", kind->name, kind->least));
+  if (kind->kind == program::TokenKind::bytes && size != kind->least) return wrong(size_at, "there are 256 bytes");
+  if (image.tokens && (image.tokens->kind != kind->kind || image.tokens->size != size)) return wrong(split.span, fmt::format("the texts of `{}` have one vocabulary, the first of them says which", data.name.text));
+  if (image.fields.size() != data.fields.size()) return;   // one has no type: told already
+  // A window of tokens; and, if there is a field for it, how many bytes each of them is.
+  int windows = 0, lengths = 0;
+  for (const auto& field : image.fields) {
+    const bool token = field->type->element == program::ElementType::i32 && ++windows <= 1, length = field->type->element == program::ElementType::u8 && ++lengths <= 1;
+    if (field->type->shape.size() != 1 || (!token && !length) || field->type->shape != image.fields[0]->type->shape) windows = 2;
+    if (!token) continue;
+    field->has_range = true;
+    field->low = 0;
+    field->high = static_cast<double>(size);
+  }
+  if (windows != 1)
+    return void(fail(DiagnosticId::bad_data, split.span, "a text fills windows of tokens", "", {{data.name.span, "its fields are declared here"}},
+                     {"`window: token[65]`; a second field of the same length, `bytes: u8[65]`, gets how many bytes each token is"}));
+  if (image.tokens) return;
+  image.tokens = std::make_unique<program::TokensT>();
+  image.tokens->kind = kind->kind;
+  image.tokens->size = size;
 }
 
 void Elaborator::declare_table(const ast::Split& split, const ast::Data& data, const program::DataSetT& image, program::SplitT& out_split, Env& scope) {
@@ -275,6 +337,7 @@ void Elaborator::declare_data(const ast::Data& data, Env& scope) {
         break;
       case ast::SourceKind::cifar10:
       case ast::SourceKind::images: declare_pictures(split, data, *image, *out_split, scope); break;
+      case ast::SourceKind::text: declare_text(split, data, *image, *out_split, scope); break;
       case ast::SourceKind::table: declare_table(split, data, *image, *out_split, scope); break;
       case ast::SourceKind::part: declare_part(split, *image, *out_split, scope); break;
       case ast::SourceKind::share: declare_share(split, *image, *out_split, scope); break;
@@ -282,7 +345,7 @@ void Elaborator::declare_data(const ast::Data& data, Env& scope) {
         fail(DiagnosticId::not_supported, split.span, "`generate` is not there yet", "", {}, {"`table` holds small sets, files larger ones"});
         break;
     }
-    if (!split.options.empty() && split.kind != ast::SourceKind::images && split.kind != ast::SourceKind::cifar10)
+    if (!split.options.empty() && split.kind != ast::SourceKind::images && split.kind != ast::SourceKind::cifar10 && split.kind != ast::SourceKind::text)
       fail(DiagnosticId::bad_data, split.options[0].span, "this source has no options");
     image->splits.push_back(std::move(out_split));
   }

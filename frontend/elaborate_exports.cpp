@@ -27,13 +27,21 @@ void Elaborator::elaborate_export(const ast::Function& function, const Span& spa
   }
   if (samples.empty()) return void(fail(DiagnosticId::bad_export, function.name.span, fmt::format("the export `{}` has no parameter", image->name), "", {}, {"`export predict(x: f32[n, 4]) = net(x)`"}));
 
+  if (function.steps) {
+    auto steps = fix_integer(eval(*function.steps, scope), function.steps->span, "the number of steps");
+    if (!steps) return;
+    if (*steps < 1) return void(fail(DiagnosticId::bad_export, function.steps->span, fmt::format("an export is for at least one step, not {}", *steps)));
+    image->steps = *steps;
+  }
   std::vector<int64_t> sizes = options.export_rows;
+  if (image->steps > 0) sizes = {1};   // samples come one after the other
   std::sort(sizes.rbegin(), sizes.rend());   // the largest first: mistakes show better where n is not 1
   for (int64_t rows : sizes) {
     Emission& emission = new_emission(fmt::format("export.{}.{}", image->name, rows));
     emission.rows = rows;
     Evaluation evaluation;
     evaluation.key = "export." + image->name;
+    evaluation.steps = image->steps;
     Scoped<Emission*> to(out, &emission);
     Scoped<Evaluation*> as(run, &evaluation);
     Scoped<std::vector<Frame>> frame(frames, {Frame{}});
@@ -81,6 +89,9 @@ void Elaborator::elaborate_export(const ast::Function& function, const Span& spa
       field->type->shape.assign(type.shape.begin() + 1, type.shape.end());
       outputs.push_back(std::move(field));
     }
+    for (const std::string& path : evaluation.assigned_order)   // states stay as they are: nothing is trained here
+      if (const ir::Variable* v = program.module.variable(path); v->kind == ir::VariableKind::session)
+        emission.function.results.push_back({path, evaluation.assigned[path].get<Tensor>()->node, true});
     emission.function.prune();
     finished.push_back(&emission);
     auto entry = std::make_unique<program::ExportEntryT>();

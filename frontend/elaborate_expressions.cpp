@@ -2,6 +2,7 @@
 // user's own file.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -100,12 +101,17 @@ Value Elaborator::eval_name(const ast::Name& name, const Span& span, Env& env) {
     return binding->value;
   }
   if (name.text == "training") return Flag{run && run->training, nullptr, true};
+  if (name.text == "incremental") return Flag{run && run->steps > 0, nullptr, true};
+  if (name.text == "steps" && run && run->steps > 0) return static_cast<double>(run->steps);
+  if (name.text == "position" && run && run->steps > 0) return tensor(builder().cast(input("position", {ir::ElementType::i64, {}}), ir::ElementType::i32));
   if (name.text == "all") return Text{"all"};   // every axis
   if (name.text == "inf") return std::numeric_limits<double>::infinity();
   if (name.text == "nan") return std::numeric_limits<double>::quiet_NaN();
   if (name.text == "pi") return 3.14159265358979323846;
   if (in_step && (name.text == "t" || name.text == "T" || name.text == "epoch" || name.text == "val_loss")) return run_time_input(name.text);
   if (const Builtin* builtin = find_builtin(name.text)) return builtin;
+  if (name.text == "steps" || name.text == "position")
+    return fail(DiagnosticId::wrong_place, span, fmt::format("`{}` has a value in exports for a number of steps alone", name.text), "", {}, {"`if incremental { ... }`, and `export next(token: token[n]) for 64 steps = ...`"});
   if (Binding* schedule = env.find("schedule " + name.text)) return schedule->value;
   return unknown_name(name.text, span, env);
 }
@@ -148,6 +154,13 @@ Value Elaborator::eval_member(const ast::Member& x, const Span& span, Env& env) 
       if (split.name.text == x.name.text) return DataSplit{data->data->name.text, split.name.text};
       names.push_back(split.name.text);
     }
+    const bool text = std::any_of(data->data->splits.begin(), data->data->splits.end(), [](const ast::Split& split) { return split.kind == ast::SourceKind::text; });
+    for (const auto& image : program.image.data)
+      if (image->name == data->data->name.text && image->tokens) {
+        if (x.name.text == "vocabulary") return static_cast<double>(image->tokens->size);
+        names.emplace_back("vocabulary");
+      }
+    if (text && x.name.text == "vocabulary") return Poison{};   // what is wrong with it was told
     std::string near = nearest(x.name.text, names);
     return fail(DiagnosticId::unknown_member, x.name.span, fmt::format("`{}` has no split `{}`", data->data->name.text, x.name.text), "", {{data->data->name.span, "declared here"}},
                 near.empty() ? std::vector<std::string>{} : std::vector<std::string>{fmt::format("did you mean `{}`?", near)});

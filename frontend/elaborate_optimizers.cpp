@@ -174,7 +174,7 @@ Value Elaborator::optimizer_point(const Value& point, bool want_gradient, const 
 
 void Elaborator::declare_slot(const ast::Declare& declare, const Span& span, Env& env) {
   OptimizerRun& r = *optimizing;
-  if (!declare.state) return void(fail(DiagnosticId::wrong_place, span, "an optimizer has `state`, not `param`"));
+  if (declare.kind != ast::DeclareKind::state) return void(fail(DiagnosticId::wrong_place, span, fmt::format("an optimizer has `state`, not `{}`", ast::word(declare.kind))));
   std::string base = r.path + "/" + declare.name.text;
   // First values are computed in init.OPT, where `param` is what the parameters are then.
   Value first;

@@ -205,14 +205,22 @@ void Elaborator::run_assign(const ast::Assign& assign, const Span& span, Env& en
 void Elaborator::run_declare(const ast::Declare& declare, const Span& span, Env& env) {
   if (optimizing) return declare_slot(declare, span, env);
   if (pure || frames.empty()) {
-    fail(DiagnosticId::wrong_place, span, fmt::format("a `{}` belongs into a layer or a model", declare.state ? "state" : "param"));
-    env.names[declare.name.text] = Binding{Poison{}, declare.name.span};
+    fail(DiagnosticId::wrong_place, span, fmt::format("a `{}` belongs into a layer or a model", ast::word(declare.kind)));
+    Binding& binding = env.names[declare.name.text] = Binding{Poison{}, declare.name.span};
+    binding.written = Binding::Written::variable;   // so that assigning it is no further mistake
+    return;
+  }
+  const bool session = declare.kind == ast::DeclareKind::session;
+  if (session && !(run && run->steps > 0)) {
+    fail(DiagnosticId::wrong_place, span, "a `session` exists in an export for a number of steps alone", "", {}, {"`if incremental { session ... }`, and `export next(token: token[n]) for 64 steps = ...`"});
+    Binding& binding = env.names[declare.name.text] = Binding{Poison{}, declare.name.span};
+    binding.written = Binding::Written::variable;   // so that assigning it is no further mistake
     return;
   }
   const Frame& frame = frames.back();
   std::string path = frame.path + frame.suffix;
   path += (path.empty() ? "" : ".") + declare.name.text;
-  Value value = declare_variable(path, declare.state ? ir::VariableKind::state : ir::VariableKind::parameter, declare.type, *declare.value, env, span);
+  Value value = declare_variable(path, session ? ir::VariableKind::session : declare.kind == ast::DeclareKind::state ? ir::VariableKind::state : ir::VariableKind::parameter, declare.type, *declare.value, env, span);
   if (!targets.empty() && targets.back()->count(declare.name.text)) value = mark(value);
   Binding binding{std::move(value), declare.name.span};
   binding.written = Binding::Written::variable;

@@ -10,9 +10,10 @@ using ir::ElementType;
 std::string Elaborator::type_text(const ast::TypeExpr& t) const { return sources.text(t.span.file).substr(t.span.begin, t.span.end - t.span.begin); }
 
 std::optional<ElementType> Elaborator::element_type(const ast::TypeExpr& t) {
+  if (t.element.text == "token") return ir::ElementType::i32;
   auto element = ir::element_from_name(t.element.text);
   if (!element) {
-    std::vector<std::string> names = {"f32", "f64", "bf16", "i32", "i64", "u8", "bool"};
+    std::vector<std::string> names = {"f32", "f64", "bf16", "i32", "i64", "u8", "bool", "token"};
     std::string near = nearest(t.element.text, names);
     fail(DiagnosticId::unknown_type, t.element.span, fmt::format("`{}` is no element type", t.element.text), "", {},
          {near.empty() ? "element types are f32, f64, bf16, i32, i64, u8 and bool" : fmt::format("did you mean `{}`?", near)});

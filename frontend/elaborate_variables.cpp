@@ -60,7 +60,7 @@ Value Elaborator::declare_variable(const std::string& path, ir::VariableKind kin
     // First values are computed where nothing of the caller exists.
     Evaluation evaluation;
     evaluation.key = "init:" + path;
-    Scoped<Emission*> to(out, initial);
+    Scoped<Emission*> to(out, kind == ir::VariableKind::session ? resetting : initial);
     Scoped<Evaluation*> as(run, &evaluation);
     Scoped<std::vector<const std::set<std::string>*>> no_targets(targets, {});
     builder().loc = location(span);

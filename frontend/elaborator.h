@@ -31,6 +31,7 @@ struct Emission {
 /// One run through code of the user inside an emission.
 struct Evaluation {
   bool training = false;
+  int64_t steps = 0;                                // of an incremental export: how many calls a session lasts
   std::string key;                                  // random sites: this and a running number
   int randoms = 0;
   std::map<std::string, Value> assigned;            // variables after `<-`
@@ -201,6 +202,7 @@ class Elaborator {
   void assign_field(Binding&, const Value&, const Span&);
   void declare_table(const ast::Split&, const ast::Data&, const program::DataSetT&, program::SplitT&, Env&);
   void declare_pictures(const ast::Split&, const ast::Data&, const program::DataSetT&, program::SplitT&, Env&);
+  void declare_text(const ast::Split&, const ast::Data&, program::DataSetT&, program::SplitT&, Env&);
   void declare_part(const ast::Split&, const program::DataSetT&, program::SplitT&, Env&);
   void declare_share(const ast::Split&, const program::DataSetT&, program::SplitT&, Env&);
   const ast::Data* find_data(const std::string& name) const;
@@ -226,6 +228,7 @@ class Elaborator {
   Emission* initial = nullptr;        // function `init`
   Emission* constants = nullptr;      // of the file's own level
   bool declaring() const { return out == constants; }
+  Emission* resetting = nullptr;      // function `reset`: first values of sessions
   OptimizerRun* optimizing = nullptr;
   std::vector<std::string> frozen_paths;
   std::vector<Span> calls;            // call sites, outermost first

@@ -28,6 +28,7 @@ std::string contents(const program::ProgramT& program) {
     for (const auto& field : e->inputs) text += fmt::format(" {}: {}", field->name, type_text(*field->type, "rows"));
     text += " ->";
     for (const auto& field : e->outputs) text += fmt::format(" {}: {}", field->name, type_text(*field->type, "rows"));
+    if (e->steps > 0) text += fmt::format(" (rows one after the other, {} of them from reset to reset)", e->steps);
     text += "\n";
   }
   for (const auto& train : program.trains)

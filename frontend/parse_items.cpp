@@ -27,7 +27,7 @@ struct SourceRow {
   ast::SourceKind kind;
 };
 constexpr SourceRow file_sources[] = {{"idx", ast::SourceKind::idx}, {"csv", ast::SourceKind::csv}, {"npy", ast::SourceKind::npy},
-                                      {"cifar10", ast::SourceKind::cifar10}, {"images", ast::SourceKind::images}};
+                                      {"cifar10", ast::SourceKind::cifar10}, {"images", ast::SourceKind::images}, {"text", ast::SourceKind::text}};
 
 }  // namespace
 
@@ -81,7 +81,7 @@ void Parser::parse_item(ast::File& file) {
   } else if (accept_word("train")) {
     item.node = parse_train();
   } else {
-    constexpr std::string_view statements[] = {"param", "state", "for", "if", "minimize", "report", "batch", "epochs", "step", "freeze", "load"};
+    constexpr std::string_view statements[] = {"param", "state", "session", "for", "if", "minimize", "report", "batch", "epochs", "step", "freeze", "load"};
     std::vector<std::string> words = {"config", "data", "let", "train", "import", "precision"};
     for (const KindRow& row : function_kinds) words.emplace_back(row.word);
     const bool statement = std::find(std::begin(statements), std::end(statements), word()) != std::end(statements);
@@ -117,6 +117,10 @@ ast::Function Parser::parse_function(ast::FunctionKind kind, std::string doc) {
         .hints.push_back("only a `layer` has two: what configures it, and what flows through");
   }
   if (accept(TokenKind::arrow)) f.results = parse_results();
+  if (kind == ast::FunctionKind::export_ && accept_word("for")) {
+    f.steps = parse_header_expr();
+    expect_word("steps", "after their number");
+  }
   f.body = parse_body(f.short_form);
   f.span = from(first.begin);
   return f;
@@ -257,7 +261,7 @@ void Parser::parse_source(ast::Split& split) {
   const bool part = index && std::holds_alternative<ast::Name>(index->object->node) && index->subscripts.size() == 1 && index->subscripts[0].range;
   if (!part)
     fail(DiagnosticId::unexpected_token, split.rows->span, "this is not a source of samples")
-        .hints.push_back("sources are idx(...), csv(...), npy(...), cifar10(...), images(...), table [[...]], generate(i < n) {...}, a part of another split, train[0:5000], and split(all, 0.9)");
+        .hints.push_back("sources are idx(...), csv(...), npy(...), cifar10(...), images(...), text(...), table [[...]], generate(i < n) {...}, a part of another split, train[0:5000], and split(all, 0.9)");
 }
 
 // ---- train

@@ -61,11 +61,11 @@ ast::StmtPtr Parser::parse_statement(Place place) {
     node.body = parse_block(place);
     train_ = outer;
     statement->node = std::move(node);
-  } else if ((at_word("param") || at_word("state")) && peek(1).kind == TokenKind::name && !peek(1).line_start) {
+  } else if ((at_word("param") || at_word("state") || at_word("session")) && peek(1).kind == TokenKind::name && !peek(1).line_start) {
     ast::Declare node;
-    node.state = at_word("state");
+    node.kind = at_word("param") ? ast::DeclareKind::param : at_word("state") ? ast::DeclareKind::state : ast::DeclareKind::session;
     take();
-    node.name = expect_name(node.state ? "the name of the state" : "the name of the parameter");
+    node.name = expect_name(node.kind == ast::DeclareKind::param ? "the name of the parameter" : fmt::format("the name of the {}", ast::word(node.kind)));
     if (accept(TokenKind::colon)) node.type = parse_type();
     if (expect(TokenKind::assign, "and a first value")) node.value = parse_expr();
     else node.value = invalid();

@@ -66,7 +66,7 @@ std::string Module::describe(Loc loc) const {
 }
 
 std::string_view kind_name(VariableKind kind) {
-  constexpr std::string_view names[] = {"parameter", "state", "slot", "accumulator"};
+  constexpr std::string_view names[] = {"parameter", "state", "slot", "accumulator", "session"};
   return names[static_cast<size_t>(kind)];
 }
 std::string_view role_name(Loc::Role role) {

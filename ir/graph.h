@@ -71,10 +71,10 @@ class Function {
   void prune();
 };
 
-enum class VariableKind : uint8_t { parameter, state, slot, accumulator };
+enum class VariableKind : uint8_t { parameter, state, slot, accumulator, session };
 
-/// A tensor that lives from one call to the next: a parameter, a state (`state mu`), an optimizer's slot ("adam/m/net.w")
-/// or an accumulator over chunks of a large batch.
+/// A tensor that lives from one call to the next: a parameter, a state (`state mu`), an optimizer's slot ("adam/m/net.w"), an accumulator over chunks of a
+/// large batch, or what an incremental export remembers (`session keys`).
 struct Variable {
   std::string name;
   Type type;

@@ -18,7 +18,7 @@ namespace gradc::ir {
 namespace {
 using Kind = Token::Kind;
 
-const std::vector<std::string> declaration_words = {"module", "file", "parameter", "state", "slot", "accumulator", "function"};
+const std::vector<std::string> declaration_words = {"module", "file", "parameter", "state", "slot", "accumulator", "session", "function"};
 
 struct Failed {};   // unwinds one statement; never leaves this file
 
@@ -210,7 +210,7 @@ class Parser {
     } else if (accept("function")) {
       function();
     } else {
-      for (VariableKind kind : {VariableKind::parameter, VariableKind::state, VariableKind::slot, VariableKind::accumulator})
+      for (VariableKind kind : {VariableKind::parameter, VariableKind::state, VariableKind::slot, VariableKind::accumulator, VariableKind::session})
         if (accept(kind_name(kind))) return variable(kind);
       if (token().kind != Kind::word) expected_here(fmt::format("a declaration ({})", fmt::join(declaration_words, ", ")));
       unknown(DiagnosticId::ir_syntax, token().span, fmt::format("`{}` begins no declaration", token().text), token().text, declaration_words);

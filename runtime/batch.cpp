@@ -8,11 +8,16 @@
 
 namespace gradc::runtime {
 
-void shuffle(std::vector<uint32_t>& order, int64_t seed, int64_t stage, int64_t epoch) {
-  std::iota(order.begin(), order.end(), 0u);
+static Generator generator_of(int64_t seed, int64_t stage, int64_t epoch) {
   Generator generator{uint64_t(seed)};
   generator.key(uint64_t(stage));
   generator.key(uint64_t(epoch));
+  return generator;
+}
+
+void shuffle(std::vector<uint32_t>& order, int64_t seed, int64_t stage, int64_t epoch) {
+  std::iota(order.begin(), order.end(), 0u);
+  Generator generator = generator_of(seed, stage, epoch);
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[generator.below(uint32_t(i))]);
 }
 
@@ -20,6 +25,13 @@ std::vector<uint32_t> shuffled(int64_t count, int64_t seed, int64_t stage, int64
   std::vector<uint32_t> order(size_t(count), 0);
   shuffle(order, seed, stage, epoch);
   return order;
+}
+
+void order_epoch(std::vector<uint32_t>& order, const Samples& samples, int64_t seed, int64_t stage, int64_t epoch) {
+  order.resize(size_t(samples.count));
+  if (samples.positions == 0) return shuffle(order, seed, stage, epoch);
+  Generator generator = generator_of(seed, stage, epoch);
+  for (uint32_t& place : order) place = generator.below(uint32_t(samples.positions));
 }
 
 // Rows behind the samples are masked, but computed: what is no sample must still be data that a model can divide by or take the logarithm of, since
@@ -45,8 +57,8 @@ void gather_rows(const Column& column, const std::vector<uint32_t>& order, int64
   const uint32_t* places = order.data() + first;
   for (int64_t row = 0; row < count; ++row) {
     constexpr int64_t ahead = 4;   // rows lie anywhere: ask for their first lines early, the rest streams
-    if (row + ahead < count) __builtin_prefetch(column.sample(places[row + ahead]));
-    std::memcpy(to + size_t(row) * row_bytes, column.sample(places[row]), row_bytes);
+    if (row + ahead < count) __builtin_prefetch(column.placed(places[row + ahead]));
+    std::memcpy(to + size_t(row) * row_bytes, column.placed(places[row]), row_bytes);
   }
 }
 

@@ -12,6 +12,8 @@ namespace gradc::runtime {
 /// machine).
 void shuffle(std::vector<uint32_t>& order, int64_t seed, int64_t stage, int64_t epoch);
 std::vector<uint32_t> shuffled(int64_t count, int64_t seed, int64_t stage, int64_t epoch);
+/// The order of an epoch over all samples: a permutation, or for windows of a text as many places, each drawn among all where one can begin.
+void order_epoch(std::vector<uint32_t>& order, const Samples& samples, int64_t seed, int64_t stage, int64_t epoch);
 
 /// Where the rows of a batch come from.
 class RowSource {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "runtime/checkpoint_generated.h"
+#include "runtime/data.h"
 #include "runtime/file.h"
 #include "runtime/weights.h"
 
@@ -101,6 +102,14 @@ Status save_checkpoint(const std::string& path, Model& model, const TrainState& 
     saved->updates = step.updates;
     saved->loss_sum = step.loss_sum;
     out.steps.push_back(std::move(saved));
+  }
+  for (const auto& [data, vocabulary] : model.vocabularies) {
+    auto saved = std::make_unique<checkpoint::VocabularyT>();
+    saved->data = data;
+    saved->kind = uint8_t(vocabulary.kind());
+    for (uint32_t code : vocabulary.characters()) saved->characters += character_text(code);
+    for (auto [first, second] : vocabulary.pairs()) saved->pairs.insert(saved->pairs.end(), {first, second});
+    out.vocabularies.push_back(std::move(saved));
   }
   out.seed = model.scalars.seed;
   out.stage = state.stage;
@@ -233,6 +242,29 @@ Result<StoredWeights> read_checkpoint_weights(const std::string& path, Bytes fil
   return weights;
 }
 
+static Result<Vocabularies> vocabularies_of(const checkpoint::Checkpoint& in, const program::Program& program, const std::string& path) {
+  Vocabularies vocabularies;
+  for (uint32_t i = 0; i < size(in.vocabularies()); ++i) {
+    const checkpoint::Vocabulary& saved = *in.vocabularies()->Get(i);
+    std::vector<uint32_t> characters;
+    std::string letters = text(saved.characters());
+    for (std::string_view rest = letters; !rest.empty();) {
+      int64_t code = take_character(rest);
+      if (code < 0) return Error{GRADC_CORRUPT, fmt::format("checkpoint '{}' is corrupt: its characters are no UTF-8", path)};
+      characters.push_back(uint32_t(code));
+    }
+    std::vector<std::pair<uint32_t, uint32_t>> pairs;
+    for (uint32_t p = 0; p + 1 < size(saved.pairs()); p += 2) pairs.push_back({saved.pairs()->Get(p), saved.pairs()->Get(p + 1)});
+    auto vocabulary = Vocabulary::create(Vocabulary::Kind(saved.kind()), std::move(characters), std::move(pairs));
+    if (!vocabulary) return Error{GRADC_CORRUPT, fmt::format("checkpoint '{}' is corrupt: {}", path, vocabulary.error().message)};
+    const program::DataSet* data = find_data(program, text(saved.data()));
+    if (!data || !data->tokens() || data->tokens()->kind() != vocabulary->kind() || vocabulary->size() > data->tokens()->size())
+      return Error{GRADC_OTHER_MODEL, fmt::format("'{}' is the checkpoint of another model: its vocabulary of {} tokens for '{}' is none of this program", path, vocabulary->size(), text(saved.data()))};
+    vocabularies.emplace(text(saved.data()), std::move(*vocabulary));
+  }
+  return vocabularies;
+}
+
 Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpose purpose) {
   auto file = Bytes::map(path);
   if (!file) return file.error();
@@ -245,6 +277,10 @@ Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpos
   std::vector<Copy> copies, best;
   GRADC_TRY(match(model, use_best ? in.best() : in.tensors(), data, opened->data_size, purpose == Purpose::resume, path, copies));
   if (purpose == Purpose::resume && size(in.best()) > 0) GRADC_TRY(match(model, in.best(), data, opened->data_size, false, path, best));
+
+  auto vocabularies = vocabularies_of(in, *model.program(), path);
+  if (!vocabularies) return std::move(vocabularies.error());
+  model.vocabularies = std::move(*vocabularies);
 
   TrainState state;
   model.scalars.seed = in.seed();
@@ -273,6 +309,7 @@ Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpos
   state.epochs_without_better = in.epochs_without_better();
   state.loss_count = in.loss_count();
   model.scalars.val_loss = state.val_loss;
+  model.reset_sessions();   // they are of other weights
   return state;
 }
 

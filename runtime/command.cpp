@@ -66,9 +66,9 @@ std::pair<std::string, std::string> split_name(const Model& model, const std::st
   return {size(model.program()->data()) > 0 ? text(model.program()->data()->Get(0)->name()) : "", name};
 }
 
-Result<Samples> read_named_split(const Model& model, const std::string& name, const CommandOptions& options) {
+Result<Samples> read_named_split(Model& model, const std::string& name, const CommandOptions& options) {
   auto [data, split] = split_name(model, name);
-  return read_split(*model.program(), data, split, data_directories(options));
+  return read_split(*model.program(), data, split, data_directories(options), &model.vocabularies);
 }
 
 }  // namespace gradc::runtime

@@ -33,6 +33,9 @@ struct CommandOptions {
   std::string index;                   // I or FIRST:LAST
   int64_t count = 64;                  // of samples that `sample` makes
   double seconds = 1;
+  std::string prompt = "\n";           // of generate, as what follows
+  int64_t length = 200, top_k = 0;
+  double temperature = 1;
   bool statistics = false;             // info: of the training data, too
   std::string only;                    // what bench times: train, predict, or both
 };
@@ -46,6 +49,7 @@ Status command_info(Model&, const CommandOptions&);
 Status command_bench(Model&, const CommandOptions&);
 Status command_weights(Model&, const CommandOptions&);
 Status command_filters(Model&, const CommandOptions&);
+Status command_generate(Model&, const CommandOptions&);
 Status command_plot(const CommandOptions&);   // needs no model
 
 /// Logs of train to an SVG picture; out "": named after the first.
@@ -60,7 +64,7 @@ std::map<std::string, std::string> data_directories(const CommandOptions& option
 Result<std::vector<std::pair<std::string, double>>> parse_settings(const std::vector<std::string>& set);
 Result<std::vector<std::pair<std::string, double>>> parse_rates(const std::vector<std::string>& rates);   // "" for all steps
 /// "data.split" to samples; a split's name alone is enough where it is the only one.
-Result<Samples> read_named_split(const Model& model, const std::string& name, const CommandOptions& options);
+Result<Samples> read_named_split(Model& model, const std::string& name, const CommandOptions& options);
 /// "fashion.test" to its two names.
 std::pair<std::string, std::string> split_name(const Model& model, const std::string& name);
 

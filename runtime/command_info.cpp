@@ -30,21 +30,37 @@ struct SplitSize {
   size_t file_bytes = 0, bytes = 0;
   std::vector<std::string> classes;
   std::vector<Statistics> statistics;
+  const Vocabulary* vocabulary = nullptr;   // of a text
 };
 }  // namespace
 
-static std::vector<SplitSize> split_sizes(const program::Program& program, const CommandOptions& options) {
+// What the tokens are: the characters, or the first of the pairs.
+static std::string vocabulary_text(const Vocabulary& vocabulary) {
+  if (vocabulary.kind() == Vocabulary::Kind::bytes) return "bytes";
+  std::string pieces;
+  if (vocabulary.kind() == Vocabulary::Kind::characters) {
+    for (int64_t token = 0; token < vocabulary.size(); ++token) pieces += vocabulary.piece(token);
+    return fmt::format("{} characters: {}", vocabulary.size(), json_string(pieces));
+  }
+  constexpr int64_t bytes = 256, shown = 16;
+  for (int64_t token = bytes; token < std::min(vocabulary.size(), bytes + shown); ++token) pieces += " " + json_string(readable(vocabulary.piece(token)));
+  return fmt::format("bytes and {} pairs:{}{}", vocabulary.size() - bytes, pieces, vocabulary.size() > bytes + shown ? " ..." : "");
+}
+
+static std::vector<SplitSize> split_sizes(Model& model, const CommandOptions& options) {
+  const program::Program& program = *model.program();
   std::vector<SplitSize> sizes;
   auto add = [&](const std::string& data, const std::string& split) {
     std::string name = data + "." + split;
     if (data.empty() || std::any_of(sizes.begin(), sizes.end(), [&](const SplitSize& known) { return known.name == name; })) return;
     SplitSize size{name, ""};
-    if (auto samples = read_split(program, data, split, data_directories(options))) {
+    if (auto samples = read_split(program, data, split, data_directories(options), &model.vocabularies)) {
       size.samples = samples->count;
       size.file_bytes = samples->file_bytes;
       size.classes = samples->classes;
       if (options.statistics) size.statistics = statistics(*samples);
-      for (const Column& column : samples->columns) size.bytes += size_t(column.samples) * column.sample_bytes();
+      for (const Column& column : samples->columns) size.bytes += column.bytes.size();
+      if (auto known = model.vocabularies.find(data); known != model.vocabularies.end()) size.vocabulary = &known->second;
     } else {
       size.error = samples.error().message;
     }
@@ -63,17 +79,18 @@ static std::string numbers_text(const std::vector<double>& numbers) {
   return numbers.size() == 1 ? fmt::format("{:.6g}", numbers[0]) : fmt::format("[{:.6g}]", fmt::join(numbers, ", "));
 }
 
-static const char* kind_names[] = {"parameter", "state", "slot", "accumulator"};
+static const char* kind_names[] = {"parameter", "state", "slot", "accumulator", "session"};
 
 Status command_info(Model& model, const CommandOptions& options) {
   const program::Program& program = *model.program();
   int64_t parameters = 0, frozen = 0;
-  size_t slots = 0;
+  size_t slots = 0, sessions = 0;
   std::string precision = text(program.precision());
   if (precision.empty()) precision = "f32";
   for (const Variable& variable : model.variables) {
     if (variable.kind == program::VariableKind::parameter) (variable.frozen ? frozen : parameters) += variable.type.elements();
-    if (!variable.belongs_to_model()) slots += variable.bytes;
+    if (variable.kind == program::VariableKind::session) sessions += variable.bytes;
+    else if (!variable.belongs_to_model()) slots += variable.bytes;
   }
   size_t calls = 0;
   for (const Entry& entry : model.entries()) calls += entry.calls;
@@ -93,12 +110,13 @@ Status command_info(Model& model, const CommandOptions& options) {
       object.add("flops", entry.flops).add("recomputed_flops", entry.source->recomputed()).add("arena_bytes", int64_t(entry.source->arena_bytes())).add("parallel", entry.parallel && model.threads() > 1);
       entries.push_back(object.text());
     }
-    for (const SplitSize& split : split_sizes(program, options)) {
+    for (const SplitSize& split : split_sizes(model, options)) {
       std::vector<std::string> classes;
       for (const std::string& name : split.classes) classes.push_back(json_string(name));
       JsonObject object;
       object.add("name", std::string_view(split.name)).add("samples", split.samples).add("file_bytes", int64_t(split.file_bytes)).add("bytes", int64_t(split.bytes));
       object.raw("classes", json_array(classes));
+      if (split.vocabulary) object.add("vocabulary", split.vocabulary->size());
       for (const Statistics& each : split.statistics) {
         JsonObject figures;
         figures.raw("mean", numbers_text(each.mean)).raw("std", numbers_text(each.deviation));
@@ -112,7 +130,7 @@ Status command_info(Model& model, const CommandOptions& options) {
     JsonObject out;
     out.add("name", std::string_view(model.name())).add("source", std::string_view(text(program.source()))).add("target", std::string_view(text(program.target())));
     out.add("parameters", parameters).add("frozen", frozen).add("peak_bytes", plan_bytes(model)).add("variable_bytes", int64_t(program.variables_bytes()));
-    out.add("slot_bytes", int64_t(slots)).add("memory_limit", int64_t(program.memory_limit())).raw("data", json_array(data));
+    out.add("slot_bytes", int64_t(slots)).add("session_bytes", int64_t(sessions)).add("memory_limit", int64_t(program.memory_limit())).raw("data", json_array(data));
     out.add("precision", std::string_view(precision));
     out.add("arena_bytes", int64_t(model.arena_bytes())).add("scratch_bytes", int64_t(model.scratch_bytes())).add("constant_bytes", int64_t(constants));
     out.add("kernels", int64_t(size(program.kernels()))).add("calls", int64_t(calls)).add("threads", int64_t(model.threads()));
@@ -130,16 +148,20 @@ Status command_info(Model& model, const CommandOptions& options) {
       fmt::print("  {:{}}  {:<16} {:>10}  {}{}\n", variable.name, width, to_string(variable.type), variable.type.elements(), variable.line.substr(variable.line.rfind('/') + 1),
                  variable.kind == program::VariableKind::state ? "  state" : variable.frozen ? "  frozen" : "");
   fmt::print("\nparameters   {}{}\n", parameters, frozen ? fmt::format(" (and {} frozen)", frozen) : "");
-  fmt::print("peak memory  {}: parameters and states {}, optimizer slots {}, activations {}, scratch {} for {} threads, constants {}; the data come on top\n",
-             bytes_text(double(plan_bytes(model))), bytes_text(double(program.variables_bytes() - slots)), bytes_text(double(slots)), bytes_text(double(model.arena_bytes())), bytes_text(double(model.scratch_bytes())),
+  fmt::print("peak memory  {}: parameters and states {}, optimizer slots {}, {}activations {}, scratch {} for {} threads, constants {}; the data come on top\n",
+             bytes_text(double(plan_bytes(model))), bytes_text(double(program.variables_bytes() - slots - sessions)), bytes_text(double(slots)),
+             sessions ? fmt::format("sessions {}, ", bytes_text(double(sessions))) : "", bytes_text(double(model.arena_bytes())), bytes_text(double(model.scratch_bytes())),
              model.threads(), bytes_text(double(constants)));
   if (uint64_t limit = program.memory_limit()) fmt::print("built for    at most {} of that\n", bytes_text(double(limit)));
   std::vector<std::string> classes;
-  for (const SplitSize& split : split_sizes(program, options)) {
+  const Vocabulary* vocabulary = nullptr;
+  for (const SplitSize& split : split_sizes(model, options)) {
     fmt::print("data         {}: {}\n", split.name,
                split.error.empty() ? fmt::format("{} samples, {} in files, {} in memory", split.samples, bytes_text(double(split.file_bytes)), bytes_text(double(split.bytes))) : split.error);
     if (!split.classes.empty() && split.classes != classes) fmt::print("classes      {}\n", fmt::join(split.classes, ", "));
     classes = split.classes;
+    if (split.vocabulary && split.vocabulary != vocabulary) fmt::print("vocabulary   {}\n", vocabulary_text(*split.vocabulary));
+    vocabulary = split.vocabulary;
     for (const Statistics& each : split.statistics) fmt::print("             {}: mean = {}, std = {}\n", each.field, numbers_text(each.mean), numbers_text(each.deviation));
   }
   fmt::print("kernels      {} ({} calls)\n", size(program.kernels()), calls);
@@ -221,9 +243,10 @@ Status command_bench(Model& model, const CommandOptions& options) {
     if (const program::DataSet* set = find_data(*model.program(), data); set && set->fields())
       for (auto* field : *set->fields()) fields.push_back(to_field(field));
     if (!data.empty())
-      if (auto read = read_split(*model.program(), data, text(run->source->split()), data_directories(options))) samples = std::move(*read), origin = samples.name;
+      if (auto read = read_split(*model.program(), data, text(run->source->split()), data_directories(options), &model.vocabularies)) samples = std::move(*read), origin = samples.name;
     MadeUpRows made_up(fields);
-    std::vector<uint32_t> order = shuffled(samples.count, model.scalars.seed, 0, 0);
+    std::vector<uint32_t> order;
+    order_epoch(order, samples, model.scalars.seed, 0, 0);
     SampleRows rows(samples, order);
     int64_t batch = run->batch > 0 ? run->batch : std::max(samples.count, run->chunk);
     bool real = samples.count >= batch;

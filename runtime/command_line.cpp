@@ -19,6 +19,7 @@ constexpr CommandRow commands[] = {
     {"eval", "Loss and reports of the trained model over the validation data", command_eval},
     {"predict", "Runs an export on files, or on samples of the data", command_predict},
     {"sample", "Runs an export on noise: what a generator makes, as a picture of many", command_sample},
+    {"generate", "Writes text, token by token", command_generate},
     {"info", "Parameters, shapes, memory, kernels, settings", command_info},
     {"bench", "Times training steps and prediction at batch 1", command_bench},
     {"weights", "Writes the weights as a safetensors file", command_weights},
@@ -28,19 +29,19 @@ constexpr CommandRow commands[] = {
 }  // namespace
 
 static void add_options(CLI::App& app, std::string_view command, CommandOptions& o) {
-  bool train = command == "train", eval = command == "eval", predict = command == "predict", bench = command == "bench", weights = command == "weights", plot = command == "plot", filters = command == "filters", sample = command == "sample";
+  bool train = command == "train", eval = command == "eval", predict = command == "predict", bench = command == "bench", weights = command == "weights", plot = command == "plot", filters = command == "filters", sample = command == "sample", generate = command == "generate";
   if (plot) {
     app.add_option("logs", o.inputs, "Files that 'train --log' has written")->required();
     app.add_option("-o,--out", o.out, "The picture (default: the first log's name, .svg)");
     return;
   }
   app.add_option("--threads", o.threads, "Threads, at most one a core (default: as many as pay)")->check(CLI::Range(1, 1024));
-  app.add_option("--seed", o.seed, "Seed of first values, shuffling and noise (default: the model file's)");
+  app.add_option("--seed", o.seed, generate ? "Seed of the choice among tokens (default: 0)" : "Seed of first values, shuffling and noise (default: the model file's)");
   app.add_flag("--json", o.json, "Print JSON");
-  if (train || eval || predict || bench || command == "info") app.add_option("--data", o.data, "Folder of the data; NAME=DIR for one data set alone");
-  if (train || eval || predict || weights || filters || sample)
+  if (train || eval || predict || bench || generate || command == "info") app.add_option("--data", o.data, "Folder of the data; NAME=DIR for one data set alone");
+  if (train || eval || predict || weights || filters || sample || generate)
     app.add_option("--checkpoint", o.checkpoint, train ? "Where to save (default: NAME.ckpt in the current folder, or what is resumed)" : "Trained model (default: NAME.ckpt in the current folder)");
-  if (eval || predict || weights || filters || sample) app.add_flag("--untrained", o.untrained, "Use the first values instead of a checkpoint");
+  if (eval || predict || weights || filters || sample || generate) app.add_flag("--untrained", o.untrained, "Use the first values instead of a checkpoint");
   if (train || eval) app.add_option("--set", o.set, "Hyperparameter or config value: name=number");
   if (train || eval) app.add_flag("--profile", o.profile, "Print kernels with time, GFLOP/s, share and source lines");
   if (train || bench) app.add_option("--optimizer", o.optimizer, "Optimizer, of those that were compiled in (see info); STEP=NAME for one of several steps");
@@ -60,6 +61,13 @@ static void add_options(CLI::App& app, std::string_view command, CommandOptions&
   if (eval) app.add_flag("--confusion", o.confusion, "Show which classes are taken for which (of a report that is such a table)");
   if (eval) app.add_option("-o,--out", o.out, "Write the confusion matrix to this file, .svg or .csv");
   if (eval || predict) app.add_option("--split", o.split, "Data to use, as data.split");
+  if (generate) {
+    app.add_option("--prompt", o.prompt, "What the text goes on from (default: the end of a line)");
+    app.add_option("--length", o.length, "Tokens to write (default: 200)")->check(CLI::NonNegativeNumber);
+    app.add_option("--temperature", o.temperature, "Below 1: likely tokens become likelier; 0: always the likeliest (default: 1)")->check(CLI::NonNegativeNumber);
+    app.add_option("--top-k", o.top_k, "Choose among the K likeliest tokens (default: all)")->check(CLI::PositiveNumber);
+    app.add_option("--export", o.export_name, "Which export (default: the first for a number of steps)");
+  }
   if (predict) {
     app.add_option("inputs", o.inputs, "A file for each input: .npy, .csv, IDX, a picture or a folder of them; NAME=FILE in any order");
     app.add_option("--index", o.index, "Samples of the data instead of files: I or FIRST:LAST (of --split alone: all)");

@@ -147,7 +147,7 @@ Status show_results(Model& model, Predictor& predictor, const Samples& samples, 
   for (auto& result : results) outputs.push_back(result.data());
   static const std::vector<uint32_t> in_order;
   SampleRows rows(samples, in_order);
-  predictor.run(model, rows, samples.count, outputs);
+  GRADC_TRY(predictor.run(model, rows, samples.count, outputs));
 
   bool npy = options.format == "npy" || (options.format == "text" && options.out.ends_with(".npy"));
   if (npy) {

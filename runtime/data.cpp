@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "runtime/batch.h"
+#include "runtime/text.h"
 
 namespace gradc::runtime {
 
@@ -36,8 +37,7 @@ const program::Split* find_split(const program::DataSet& data, std::string_view 
   return nullptr;
 }
 
-// What a file of `path` in `folder` is called: absolute names stay as they are.
-static std::string join(const std::string& folder, const std::string& path) {
+std::string join_path(const std::string& folder, const std::string& path) {
   if (folder.empty() || path.starts_with('/')) return path;
   return folder.ends_with('/') ? folder + path : folder + "/" + path;
 }
@@ -95,7 +95,7 @@ static Result<Contents> read_files(const program::DataSet& data, const program::
   using Kind = program::SourceKind;
   std::vector<std::string> paths, classes;
   if (split.files())
-    for (auto* file : *split.files()) paths.push_back(join(folder, file->str()));
+    for (auto* file : *split.files()) paths.push_back(join_path(folder, file->str()));
   if (data.classes())
     for (auto* name : *data.classes()) classes.push_back(name->str());
   if (split.kind() == Kind::images && paths.size() == 1)
@@ -141,37 +141,43 @@ struct Chosen {
 };
 }  // namespace
 
+static bool is_share(const program::Selection& selection) { return selection.shares() && selection.shares()->size() > 0; }
+
 // Shares are dealt out in their order; each ends at the rounded sum of those up to it, so that together they are everything.
-static Status take_share(Chosen& chosen, const program::Selection& selection) {
+Result<std::pair<int64_t, int64_t>> selected_range(const program::Selection& selection, int64_t count) {
+  if (!is_share(selection)) {
+    int64_t first = selection.first(), last = selection.last() < 0 ? count : selection.last();
+    if (first >= 0 && last <= count && first <= last) return std::pair(first, last);
+    return Error{GRADC_RANGE, fmt::format("samples {} to {} are asked for, but there are {}", first, last, count)};
+  }
   double end = 0, before = 0;
   uint32_t shares = selection.shares()->size();
   for (uint32_t i = 0; i <= selection.share(); ++i) {
     before = end;
-    double share = i < shares ? selection.shares()->Get(i) : double(chosen.count);
-    end = i < shares ? end + (share < 1 ? share * double(chosen.count) : share) : double(chosen.count);
+    double share = i < shares ? selection.shares()->Get(i) : double(count);
+    end = i < shares ? end + (share < 1 ? share * double(count) : share) : double(count);
   }
   auto first = int64_t(std::llround(before)), last = int64_t(std::llround(end));
-  if (last > chosen.count || first >= last) return Error{GRADC_RANGE, fmt::format("share {} of {} samples would be {} to {}", selection.share() + 1, chosen.count, first, last)};
-  std::vector<uint32_t> order = shuffled(chosen.count, selection.seed(), split_stage, 0);
-  for (uint32_t& place : order) place = chosen.order.empty() ? uint32_t(chosen.first) + place : chosen.order[place];
-  chosen.order.assign(order.begin() + first, order.begin() + last);
-  chosen.count = last - first;
-  return {};
+  if (last <= count && first < last) return std::pair(first, last);
+  return Error{GRADC_RANGE, fmt::format("share {} of {} samples would be {} to {}", selection.share() + 1, count, first, last)};
 }
 
 static Result<Chosen> choose(int64_t total, const program::Split& split) {
   Chosen chosen{0, total};
   if (!split.selections()) return chosen;
   for (auto* selection : *split.selections()) {
-    if (selection->shares() && selection->shares()->size() > 0) {
-      GRADC_TRY(take_share(chosen, *selection));
-      continue;
+    auto range = selected_range(*selection, chosen.count);
+    if (!range) return std::move(range.error());
+    auto [first, last] = *range;
+    if (is_share(*selection)) {
+      std::vector<uint32_t> order = shuffled(chosen.count, selection->seed(), split_stage, 0);
+      for (uint32_t& place : order) place = chosen.order.empty() ? uint32_t(chosen.first) + place : chosen.order[place];
+      chosen.order.assign(order.begin() + first, order.begin() + last);
+    } else if (chosen.order.empty()) {
+      chosen.first += first;
+    } else {
+      chosen.order = {chosen.order.begin() + first, chosen.order.begin() + last};
     }
-    int64_t first = selection->first(), last = selection->last() < 0 ? chosen.count : selection->last();
-    if (first < 0 || last > chosen.count || first > last)
-      return Error{GRADC_RANGE, fmt::format("samples {} to {} are asked for, but there are {}", first, last, chosen.count)};
-    if (chosen.order.empty()) chosen.first += first;
-    else chosen.order = {chosen.order.begin() + first, chosen.order.begin() + last};
     chosen.count = last - first;
   }
   return chosen;
@@ -194,7 +200,7 @@ std::vector<std::string> split_names(const program::Program& program) {
 }
 
 Result<Samples> read_split(const program::Program& program, std::string_view data_name, std::string_view split_name,
-                           const std::map<std::string, std::string>& directories) {
+                           const std::map<std::string, std::string>& directories, Vocabularies* vocabularies) {
   const program::DataSet* data = find_data(program, data_name);
   const program::Split* split = data ? find_split(*data, split_name) : nullptr;
   if (!split) {
@@ -214,8 +220,18 @@ Result<Samples> read_split(const program::Program& program, std::string_view dat
   auto fail = [&](Error error) {
     return Error{error.code, fmt::format("{}: {}{}", origin, error.message, error.code == GRADC_FILE ? " (--data DIR says where the data is)" : "")};
   };
-  auto contents = split->kind() == program::SourceKind::table ? read_table(*split, fields) : read_files(*data, *split, fields, folder);
+  Vocabularies learned;
+  auto contents = split->kind() == program::SourceKind::table  ? read_table(*split, fields)
+                  : split->kind() == program::SourceKind::text ? read_text(*data, *split, fields, folder, vocabularies ? *vocabularies : learned)
+                                                               : read_files(*data, *split, fields, folder);
   if (!contents) return fail(std::move(contents.error()));
+  if (split->kind() == program::SourceKind::text) {
+    samples.count = contents->columns.front().samples;
+    samples.positions = contents->columns.front().positions;
+    samples.file_bytes = contents->file_bytes;
+    samples.columns = std::move(contents->columns);
+    return samples;
+  }
   auto chosen = choose(contents->columns.empty() ? 0 : contents->columns.front().samples, *split);
   if (!chosen) return fail(std::move(chosen.error()));
   samples.count = chosen->count;

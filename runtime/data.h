@@ -7,6 +7,7 @@
 #include "runtime/elements.h"
 #include "runtime/error.h"
 #include "runtime/file.h"
+#include "runtime/vocabulary.h"
 
 namespace gradc::runtime {
 
@@ -24,9 +25,12 @@ struct Column {
   FieldType field;
   Bytes bytes;
   int64_t samples = 0;
-  std::string file;   // "": none, or several
+  std::string file;        // "": none, or several
+  int64_t positions = 0;   // of a text, where windows may begin at every token: at how many; samples are those one behind the other
   size_t sample_bytes() const { return field.type.bytes(); }
   const uint8_t* sample(int64_t index) const { return bytes.data() + size_t(index) * sample_bytes(); }
+  /// A sample by its place in an order (batch.h): its number, or where its window begins.
+  const uint8_t* placed(uint32_t place) const { return positions > 0 ? bytes.data() + place * info(field.type.element).bytes : sample(place); }
 };
 
 struct Samples {
@@ -35,14 +39,22 @@ struct Samples {
   int64_t count = 0;
   std::vector<std::string> classes;   // what labels 0, 1, ... are called: as the model file or the folders say; else none
   size_t file_bytes = 0;
+  int64_t positions = 0;   // as of the columns: 0, or that of a text
   const Column* column(std::string_view field) const;
 };
 
 /// "data.split", of all data.
 std::vector<std::string> split_names(const program::Program& program);
 
-/// Reads and checks data.split. directories: from --data, by data set, or "" for all; else the model file's.
-Result<Samples> read_split(const program::Program& program, std::string_view data, std::string_view split, const std::map<std::string, std::string>& directories);
+/// Reads and checks data.split. directories: from --data, by data set, or "" for all; else the model file's. vocabularies: of texts; what is missing there is
+/// learned and added. Null: all is learned, and forgotten.
+Result<Samples> read_split(const program::Program& program, std::string_view data, std::string_view split, const std::map<std::string, std::string>& directories,
+                           Vocabularies* vocabularies = nullptr);
+
+/// What a file of `path` in `folder` is called: absolute names stay as they are.
+std::string join_path(const std::string& folder, const std::string& path);
+/// [first, last) of `count` that a selection means.
+Result<std::pair<int64_t, int64_t>> selected_range(const program::Selection& selection, int64_t count);
 
 /// The data set and split of that name, or null.
 const program::DataSet* find_data(const program::Program& program, std::string_view name);

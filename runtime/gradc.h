@@ -91,9 +91,12 @@ gradc_status gradc_use_optimizer(gradc_model* model, const char* name);
 gradc_status gradc_step(gradc_model* model, const gradc_buffer* inputs, int32_t count, int64_t rows, double* loss);
 /* Loss and reports over `rows` samples of the validation's fields. values: the figures in order, `capacity` at most; *figures: how many there are. */
 gradc_status gradc_eval(gradc_model* model, const gradc_buffer* inputs, int32_t count, int64_t rows, double* values, int32_t capacity, int32_t* figures);
-/* An export, by name (null: the first). Any number of rows. */
+/* An export, by name (null: the first). Any number of rows. Those of an export `for N steps` come one after the other, N from reset to reset, in any number of calls. */
 gradc_status gradc_predict(gradc_model* model, const char* name, const gradc_buffer* inputs, int32_t count, int64_t rows,
                            const gradc_buffer* outputs, int32_t output_count);
+
+/* Begins anew: what exports `for N steps` remember of the rows so far is forgotten. */
+gradc_status gradc_reset(gradc_model* model);
 
 /* Parameters and states. The pointers in *tensor live as long as the model. */
 gradc_status gradc_tensor_at(gradc_model* model, int32_t index, gradc_tensor* tensor);

@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-#define GRADC_ABI 2 /* Program.abi: raised with every change of program.fbs or of this file that old runtimes would misread */
+#define GRADC_ABI 3 /* Program.abi: raised with every change of program.fbs or of this file that old runtimes would misread */
 
 /* A kernel over units [begin, end). args: inputs, then results, 64-byte aligned. scratch: private to the thread. */
 typedef void (*gradc_kernel)(char* const* args, int64_t begin, int64_t end, char* scratch);

@@ -301,7 +301,13 @@ gradc_status gradc_predict(gradc_model* model, const char* name, const gradc_buf
     for (int32_t i = 0; i < output_count; ++i)
       if (outputs[i].name && std::none_of(predictor->outputs().begin(), predictor->outputs().end(), [&](const FieldType& field) { return field.name == outputs[i].name; }))
         return Error{GRADC_UNKNOWN_NAME, fmt::format("'{}' has no output '{}'", predictor->name(), outputs[i].name)};
-    predictor->run(*model->model, source, rows, results);
+    return predictor->run(*model->model, source, rows, results);
+  });
+}
+
+gradc_status gradc_reset(gradc_model* model) {
+  return guarded(model, [&]() -> Status {
+    model->model->reset_sessions();
     return {};
   });
 }

@@ -149,7 +149,7 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
   const Block& arena = is_readers(entry.name) ? reader_arena_ : arena_;
   struct Builtin { std::string_view name; const int64_t* integer; const double* real; };
   const Builtin builtins[] = {{"seed", &scalars.seed, nullptr}, {"row", &scalars.row, nullptr}, {"valid", &scalars.valid, nullptr},
-                              {"step", &scalars.step, nullptr}, {"t", nullptr, &scalars.t}, {"T", nullptr, &scalars.T},
+                              {"step", &scalars.step, nullptr}, {"position", &scalars.position, nullptr}, {"t", nullptr, &scalars.t}, {"T", nullptr, &scalars.T},
                               {"epoch", nullptr, &scalars.epoch}, {"val_loss", nullptr, &scalars.val_loss}, {"count", nullptr, &scalars.count}};
   for (uint32_t i = 0; i < size(entry.source->inputs()); ++i) {
     const program::Port& from = *entry.source->inputs()->Get(i);
@@ -313,6 +313,12 @@ void Model::initialize(int64_t seed) {
   scalars = Scalars();
   scalars.seed = seed;
   if (Entry* init = entry(program_->init())) run(*init);
+  reset_sessions();
+}
+
+void Model::reset_sessions() {
+  scalars.position = 0;
+  if (Entry* reset = entry(program_->reset())) run(*reset);
 }
 
 void Model::initialize(const program::Optimizer* optimizer) {

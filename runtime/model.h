@@ -14,12 +14,13 @@
 #include "runtime/memory.h"
 #include "runtime/step.h"
 #include "runtime/team.h"
+#include "runtime/vocabulary.h"
 
 namespace gradc::runtime {
 
 /// What the runtime fills in by name wherever an entry asks for it (program.fbs).
 struct Scalars {
-  int64_t seed = 0, row = 0, valid = 0, step = 0;
+  int64_t seed = 0, row = 0, valid = 0, step = 0, position = 0;
   double t = 1, T = 1, epoch = 0, val_loss = std::numeric_limits<double>::infinity(), count = 0;
 };
 
@@ -74,10 +75,13 @@ class Model {
   /// First values of all variables, from `seed`. Slots of optimizers get theirs from initialize(optimizer).
   void initialize(int64_t seed);
   void initialize(const program::Optimizer* optimizer);
+  /// Sessions get their first values: the next sample of an incremental export is the first.
+  void reset_sessions();
 
   Scalars scalars;
   std::vector<Hyper> hypers;
   std::vector<Variable> variables;
+  Vocabularies vocabularies;   // of data sets with texts: learned from them or from a checkpoint
   Variable* variable(std::string_view name);
 
   /// All hyperparameters that `name` means: the full name, or a part after a dot that only one has. Optimizers in `chosen` alone count, with the

@@ -17,6 +17,7 @@ Result<Predictor> Predictor::create(Model& model, const std::string& name) {
   if (!found) return Error{GRADC_UNKNOWN_NAME, names.empty() ? "this program exports nothing" : fmt::format("no export is called '{}'{}", name, suggestion(name, names))};
   Predictor predictor;
   predictor.name_ = text(found->name());
+  predictor.steps_ = found->steps();
   for (uint32_t i = 0; i < size(found->inputs()); ++i) predictor.inputs_.push_back(to_field(found->inputs()->Get(i)));
   for (uint32_t i = 0; i < size(found->outputs()); ++i) predictor.outputs_.push_back(to_field(found->outputs()->Get(i)));
   for (uint32_t i = 0; i < size(found->entries()); ++i) {
@@ -36,7 +37,9 @@ Result<Predictor> Predictor::create(Model& model, const std::string& name) {
   return predictor;
 }
 
-void Predictor::run(Model& model, RowSource& source, int64_t rows, const std::vector<char*>& outputs) {
+Status Predictor::run(Model& model, RowSource& source, int64_t rows, const std::vector<char*>& outputs) {
+  if (steps_ > 0 && model.scalars.position + rows > steps_)
+    return Error{GRADC_RANGE, fmt::format("a session of '{}' is {} steps: {} were made, {} are to follow", name_, steps_, model.scalars.position, rows)};
   for (int64_t first = 0; first < rows;) {
     int64_t left = rows - first;
     const Chunk* chunk = &chunks_.front();
@@ -47,12 +50,14 @@ void Predictor::run(Model& model, RowSource& source, int64_t rows, const std::ve
     model.scalars.valid = valid;
     source.fill(*chunk->entry, first, valid);
     model.run(*chunk->entry);
+    if (steps_ > 0) ++model.scalars.position;
     for (size_t o = 0; o < outputs.size(); ++o) {
       size_t row_bytes = outputs_[o].type.bytes();
       std::memcpy(outputs[o] + size_t(first) * row_bytes, chunk->results[o]->data, size_t(valid) * row_bytes);
     }
     first += valid;
   }
+  return {};
 }
 
 }  // namespace gradc::runtime

@@ -17,8 +17,10 @@ class Predictor {
   const std::vector<FieldType>& outputs() const { return outputs_; }
   /// The entry for the fewest rows: what `bench` times.
   Entry* smallest() const { return chunks_.front().entry; }
-  /// Results of all rows, one after the other, to outputs[i].
-  void run(Model& model, RowSource& source, int64_t rows, const std::vector<char*>& outputs);
+  /// Of an incremental export: how many samples a session lasts, which come one after the other; else 0.
+  int64_t steps() const { return steps_; }
+  /// Results of all rows, one after the other, to outputs[i]. Fails where a session is over before the rows are.
+  Status run(Model& model, RowSource& source, int64_t rows, const std::vector<char*>& outputs);
 
  private:
   struct Chunk {
@@ -27,6 +29,7 @@ class Predictor {
     std::vector<const Port*> results;   // in the order of outputs_
   };
   std::string name_;
+  int64_t steps_ = 0;
   std::vector<FieldType> inputs_, outputs_;
   std::vector<Chunk> chunks_;           // ascending rows
 };

@@ -23,7 +23,6 @@ Result<std::unique_ptr<Reader>> Reader::create(Model& model, const Samples& samp
     if (staged.wanted) bytes += column.sample_bytes() * size_t(plan.chunk);
     if (staged.wanted || staged.raw) reader->staged_.push_back(std::move(staged));
   }
-  if (plan.shuffle) reader->order_.resize(size_t(samples.count));
   if (bytes == 0) return reader;   // the steps read nothing
   bool whole = plan.rows == plan.batch && plan.batch == plan.chunk;   // the same rows in every step
   bool thread = plan.thread == ReadPlan::Thread::automatic ? usable_cores() > 1 && (augment || (!whole && bytes >= least_bytes))
@@ -66,7 +65,7 @@ Reader::Place Reader::after(const Place& place) const {
 
 void Reader::shuffle_for(int64_t epoch) {
   if (!plan_.shuffle || ordered_for_ == epoch) return;
-  shuffle(order_, model_.scalars.seed, plan_.stage, epoch);
+  order_epoch(order_, samples_, model_.scalars.seed, plan_.stage, epoch);
   ordered_for_ = epoch;
 }
 

@@ -136,13 +136,13 @@ Status Trainer::run_block(size_t stage, bool resumed) {
 
   Samples samples, validation;
   if (std::string data = text(train.data()); !data.empty()) {
-    auto read = read_split(*model_.program(), data, text(train.split()), options_.directories);
+    auto read = read_split(*model_.program(), data, text(train.split()), options_.directories, &model_.vocabularies);
     if (!read) return std::move(read.error());
     samples = std::move(*read);
   }
   evaluator_.reset();
   if (std::string data = text(train.validate_data()); !data.empty()) {
-    auto read = read_split(*model_.program(), data, text(train.validate_split()), options_.directories);
+    auto read = read_split(*model_.program(), data, text(train.validate_split()), options_.directories, &model_.vocabularies);
     if (!read) return std::move(read.error());
     validation = std::move(*read);
   }

@@ -11,6 +11,7 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GRADC = os.path.abspath(os.environ.get("GRADC", ROOT / "build" / "gradc"))
 MODELS = ROOT / "models"
+JARGON = pathlib.Path("/usr/share/doc/jargon-text/jargon.txt.gz")
 FASHION = pathlib.Path("/usr/share/datasets/fashion-mnist")
 TIME_LIMIT_S = 120
 

@@ -2,7 +2,7 @@
 import json
 import unittest
 
-from common import EndToEnd, GRADC, MODELS, ROOT, log_lines
+from common import JARGON, EndToEnd, GRADC, MODELS, ROOT, log_lines
 
 
 def smaller(model, **values):
@@ -98,7 +98,7 @@ class Models(EndToEnd):
 
     def test_all_models_pass_the_gradient_check(self):
         for model in sorted(MODELS.glob("*.grad")):
-            self.command(GRADC, "check", model, *smaller(model, samples=2, width=2), "--elements", 1 if "config width" in model.read_text() else 4)
+            self.command(GRADC, "check", model, *smaller(model, samples=2, width=2, heads=1, layers=1, context=4), "--elements", 1 if "config width" in model.read_text() else 4)
 
     def test_all_models_are_formatted(self):
         self.command(GRADC, "fmt", "--check", *sorted(MODELS.rglob("*.grad")))
@@ -124,6 +124,14 @@ class Models(EndToEnd):
             self.command(program, "train", "--steps", 60, "--set", "warmup=1", "--log", log, "--no-save", "--quiet")
             losses = [line["loss"] for line in log_lines(log) if "loss" in line]
             self.assertLess(sum(losses[50:60]) / 10, 0.8 * sum(losses[:3]) / 3, name)
+
+    @unittest.skipUnless(JARGON.exists(), "package jargon-text is not installed")
+    def test_gpt_learns_and_writes(self):
+        program = self.build("gpt", *smaller(MODELS / "gpt.grad", samples=8, width=32, layers=2, context=16))
+        self.command(program, "train", "--steps", 150, "--lr", "1e-2", "--quiet")
+        self.assertLess(self.command(program, "eval", "--json").json()["bits"], 4.5)   # characters by how often they occur: 4.7
+        options = ("--prompt", "hacker", "--length", 40, "--seed", 3)
+        self.assertEqual(self.command(program, "generate", *options).out, self.command(program, "generate", *options).out)
 
     def test_resnet20_reads_cifar(self):
         folder = self.folder / "cifar"

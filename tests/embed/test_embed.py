@@ -7,6 +7,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 from common import EndToEnd, GRADC, SMALL
 
+SUMS = """layer running(x: f32[n]) {
+    session total: f32[n] = 0
+    total <- total + x
+    total
+}
+export sum(x: f32[n]) for 4 steps = running(x)
+"""
+
 
 class Embed(EndToEnd):
     @classmethod
@@ -33,6 +41,13 @@ class Embed(EndToEnd):
     def test_cpp_with_a_static_library_and_threads(self):
         self.compile("c++", "-std=c++20", HERE / "embed.cpp", "small_lib/libsmall.a", "-lm", "-pthread")
         self.assertEqual(self.command("./program").out, "ok\n")
+
+    def test_sessions(self):
+        (self.folder / "sums.grad").write_text(SUMS)
+        self.command(GRADC, "build", "sums.grad", "--emit", "lib", "-o", "sums_lib")
+        self.assertIn("(rows one after the other, 4 of them from reset to reset)", (self.folder / "sums_lib" / "sums.h").read_text())
+        self.command("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-I", "sums_lib", HERE / "sessions.c", "sums_lib/libsums.a", "-lm", "-pthread", "-o", "sessions")
+        self.assertEqual(self.command("./sessions").out, "ok\n")
 
     def test_nothing_but_the_interface_is_visible(self):
         for arguments in (["-D", "small_lib/libsmall.so"], ["-g", "small_lib/libsmall.a"]):

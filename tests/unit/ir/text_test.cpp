@@ -20,7 +20,8 @@ Module example() {
   module.variables = {{"net.w", {ElementType::f32, {784, 10}}, VariableKind::parameter, false, {1, 9, 11}},
                       {"net.mu", {ElementType::f32, {10}}, VariableKind::state, true, {3, 4, 5}},
                       {"adam/m/net.w", {ElementType::f32, {784, 10}}, VariableKind::slot},
-                      {"sum of losses", {ElementType::f64, {}}, VariableKind::accumulator}};
+                      {"sum of losses", {ElementType::f64, {}}, VariableKind::accumulator},
+                      {"keys", {ElementType::f32, {8}}, VariableKind::session}};
   Function f;
   f.name = "train.adam";
   Builder b(f);
@@ -55,6 +56,7 @@ parameter @net.w : f32[784, 10]  @fashion.grad:9:11
 state @net.mu : f32[10] frozen  @layers.grad:4:5
 slot @adam/m/net.w : f32[784, 10]
 accumulator @"sum of losses" : f64[]
+session @keys : f32[8]
 
 function train.adam {
   %image = input : u8[128, 28, 28]  @fashion.grad:3:14
