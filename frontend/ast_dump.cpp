@@ -20,7 +20,7 @@ std::string quoted(const std::string& text) {
 }
 
 constexpr std::string_view kind_words[] = {"fn", "layer", "model", "optimizer", "schedule", "export", "let"};
-constexpr std::string_view source_words[] = {"idx", "csv", "npy", "cifar10", "images", "table", "generate", "part", "share"};
+constexpr std::string_view source_words[] = {"idx", "csv", "npy", "cifar10", "images", "text", "table", "generate", "part", "share"};
 
 class Dumper {
  public:
