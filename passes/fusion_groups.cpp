@@ -9,7 +9,6 @@
 #include "ir/check.h"
 #include "ir/infer.h"
 #include "ir/reduced_axes.h"
-#include "ir/reshape_runs.h"
 #include "passes/pairs.h"
 
 namespace gradc::passes {
@@ -41,12 +40,6 @@ std::vector<int> long_axes(const Shape& shape) {
   for (size_t i = 0; i < shape.size(); ++i)
     if (shape[i] != 1) axes.push_back(static_cast<int>(i));
   return axes;
-}
-
-std::vector<int64_t> long_extents(const Shape& shape) {
-  std::vector<int64_t> extents;
-  for (int axis : long_axes(shape)) extents.push_back(shape[axis]);
-  return extents;
 }
 
 class Former {
@@ -301,7 +294,7 @@ class Former {
       group.form = Form::contract;
       group.hero = v;
       group.outer = product_units(node);
-      group.parts = parts_of_sum(v);
+      group.parts = result_[v.id] ? 0 : parts_of_sum(g_, users_[v.id], v);
     } else if (std::optional<int64_t> axis = paired(v)) {
       group.form = Form::pairs;
       group.paired = *axis;
@@ -314,76 +307,6 @@ class Former {
       group.outer = group.form == Form::row ? static_cast<int64_t>(group.domain.size()) - reduced : group.kept + reduced;
     }
     return group;
-  }
-
-  // Leading indices that say in which part of a sum an element is, if it is to be taken in parts: "XtBA,XtBC->XBAC" with t summed, X and B in both operands. That is
-  // so where nobody reads the parts but who sums over X, or where an operand, [X, t, ...], is computed again for this and what else reads it, block by block. Parts add to
-  // what the result holds, with lanes along its last index and both operands read where they lie: others are products like any other.
-  int64_t parts_of_sum(Value v) const {
-    const Node& node = f_[v];
-    if (result_[v.id] || node.type.element != ElementType::f32 || contract_precision(node.attrs) != Precision::f32) return 0;
-    const ContractSpec spec = std::get<ContractSpec>(ContractSpec::parse(node.attrs.text(Attr::spec)));
-    const bool summed = std::all_of(users_[v.id].begin(), users_[v.id].end(), [&](Value user) {
-      return f_[user].op == Op::reduce_sum && f_[user].attrs.integers(Attr::axes) == std::vector<int64_t>{0};
-    });
-    auto has = [](const std::string& letters, char c) { return letters.find(c) != letters.npos; };
-    for (int side : {0, 1}) {
-      const std::string &mine = side ? spec.b : spec.a, &other = side ? spec.a : spec.b;
-      size_t t = 0;
-      while (t < mine.size() && has(spec.result, mine[t])) ++t;
-      const std::string parts = mine.substr(0, t), rest = spec.result.substr(std::min(t, spec.result.size()));
-      if (t == 0 || t == mine.size() || spec.result.substr(0, t) != parts || rest.size() < 2) continue;
-      auto one = [](const Shape& shape, size_t from) { return std::find(shape.begin() + static_cast<int64_t>(from), shape.end(), 1) != shape.end(); };
-      if (f_.type(node.operands[side]).shape[t] == 1 || one(node.type.shape, summed ? 0 : t)) continue;   // indices of extent 1 have no place in a loop
-      auto both = [&](char c) { return has(mine, c) && has(other, c); };
-      if (!std::all_of(parts.begin(), parts.end(), both)) continue;
-      if (summed && t == 1) {
-        size_t shared = 2;
-        while (shared < std::min(mine.size(), other.size()) && mine[shared] == other[shared]) ++shared;
-        const std::string alone = mine.substr(shared), theirs = other.substr(std::min(shared, other.size())), common = mine.substr(2, shared - 2);
-        if (mine.substr(0, 2) == other.substr(0, 2) && !alone.empty() && !theirs.empty() && (rest == common + alone + theirs || rest == common + theirs + alone) &&
-            lies_as_written(node.operands[0]) && lies_as_written(node.operands[1]))
-          return 1;
-      }
-      // Of attention: one index of its own each, the last one along the lanes.
-      const bool pair = rest.size() == 2 && mine.size() == t + 2 && other.size() == t + 2 && !both(rest[0]) && !both(rest[1]) && has(mine, rest[0]) != has(mine, rest[1]) &&
-                        (mine.back() == rest[1] || other.back() == rest[1]);
-      if (pair && computed_again(node.operands[side]) && lies_as_written(node.operands[side]) && lies_in_steps(node.operands[1 - side])) return static_cast<int64_t>(t);
-    }
-    return 0;
-  }
-
-  // Whether a value of a later group follows row by row what waits for other kernels: it is computed again there, or goes with what is.
-  bool computed_again(Value v) const {
-    std::set<int> seen;
-    std::vector<int> stack = {g_.of[g_.base(v).id]};
-    while (!stack.empty()) {
-      int g = stack.back();
-      stack.pop_back();
-      if (g < 0 || !seen.insert(g).second || long_extents(g_.all[g].domain) != long_extents(f_.type(v).shape)) continue;
-      if (g_.all[g].waits) return true;
-      stack.insert(stack.end(), g_.all[g].needs.begin(), g_.all[g].needs.end());
-    }
-    return false;
-  }
-
-  // Whether each axis has one stride in memory, the last one 1: a value that is stored, seen through transpositions and reshapes that split its axes.
-  bool lies_in_steps(Value v) const {
-    for (; is_view(f_[v].op); v = f_[v].operands[0]) {
-      const Node& view = f_[v];
-      if (view.op == Op::after || (view.op == Op::transpose && view.attrs.integers(Attr::axes).back() == view.type.rank() - 1)) continue;
-      if (view.op != Op::reshape) return false;
-      const Shape& from = f_.type(view.operands[0]).shape;
-      for (const ReshapeRun& run : reshape_runs(view.type.shape, from))
-        if (std::count_if(from.begin() + static_cast<int64_t>(run.other_first), from.begin() + static_cast<int64_t>(run.other_last), [](int64_t extent) { return extent != 1; }) > 1) return false;
-    }
-    return lies_as_written(v);
-  }
-
-  // Whether the elements lie in memory row by row: a value that is stored, perhaps under another shape.
-  bool lies_as_written(Value v) const {
-    while (f_[v].op == Op::reshape) v = f_[v].operands[0];
-    return f_[v].type.element == ElementType::f32 && (computes(f_[v]) || f_[v].op == Op::input || f_[v].op == Op::variable);
   }
 
   // How many leading indices of a product units count: all but the last ones, which one operand has, or those before a batch index that follows others. So a row that is

@@ -65,6 +65,10 @@ bool reduces_in_map(const ir::Function&, const ir::Node&);
 /// Whether it is a sum over neighbouring axes with lanes along what follows them: a column kernel with whatever comes before as units.
 bool sums_columns(const ir::Function&, const ir::Node&);
 
+/// Leading indices of a product's result that say in which part of its sum an element is, if the sum is taken in parts: where its users alone read it, who sum over the first index, as in
+/// Winograd's gradient of a kernel; or where an operand [X, t, ...] is computed again for it, as in attention. Else 0.
+int64_t parts_of_sum(const Groups&, const std::vector<ir::Value>& users, ir::Value product);
+
 /// Puts every node that computes something into a group.
 void form_groups(Groups&);
 /// Decides which values get buffers; what does not is computed in every group that reads it.
