@@ -84,7 +84,7 @@ class Models(EndToEnd):
         # What a classifier sees of made pictures; here one that knows nothing, and players that have just begun.
         lenet = self.build("lenet", "--set", "samples=16")
         self.command(lenet, "train", "--steps", 1, "--quiet")
-        for name, figures in (("gan", ()), ("wgan_gp", ("val_slope",))):
+        for name, figures in (("gan", ()), ("wgan_gp", ("val_slope",)), ("progressive", ("val_new",))):
             program = self.build(name, "--set", "samples=16", "--set", "width=2", name=name)
             log = self.folder / f"{name}.jsonl"
             out = self.command(program, "train", "--steps", 3, "--log", log, "--no-save").out
@@ -95,6 +95,15 @@ class Models(EndToEnd):
             self.assertGreater(line["val_frechet"], 0)
             self.assertTrue(1 <= line["val_classes"] <= 10 and 0.1 <= line["val_largest"] <= 1)
             self.command(program, "sample", "--untrained", "--count", 4, "--out", f"{name}.png")
+
+    def test_diffusion_learns_and_goes_back_to_pictures(self):
+        program = self.build("diffusion", "--set", "samples=16", "--set", "width=4")
+        losses = self.losses(program, "--steps", 120, "--set", "warmup=1", "--lr", 0.01)
+        self.assertLess(sum(losses[-10:]) / 10, 0.8)   # 1 is what telling nothing costs
+        pictures = self.command(program, "sample", "--untrained", "--count", 3, "--json").json()["outputs"]["sample"]
+        for picture in pictures:
+            self.assertEqual(len(picture), 784)
+            self.assertTrue(all(-1 <= value <= 1 for value in picture))   # None: not finite
 
     def test_all_models_pass_the_gradient_check(self):
         for model in sorted(MODELS.glob("*.grad")):
