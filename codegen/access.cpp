@@ -110,6 +110,21 @@ Access access(const ir::Node& view, const ir::Shape& operand, At at, IndexSpace&
   return rule(view, operand, at, space);
 }
 
+IndexVector gather_index(const ir::Node& gather, int64_t rank, At at) {
+  const int64_t axis = gather.attrs.integer(Attr::axis), batch = gather.attrs.integer(Attr::batch);
+  IndexVector index(at.begin(), at.begin() + batch);
+  index.insert(index.end(), at.begin() + axis, at.begin() + axis + rank - batch);
+  return index;
+}
+
+IndexVector gather_access(const ir::Node& gather, int64_t rank, At at, const Index& row) {
+  const int64_t axis = gather.attrs.integer(Attr::axis), batch = gather.attrs.integer(Attr::batch);
+  IndexVector from(at.begin(), at.begin() + axis);
+  from.push_back(row);
+  from.insert(from.end(), at.begin() + axis + rank - batch, at.end());
+  return from;
+}
+
 Access fold_access(const ir::Node& fold, At at, At offset, IndexSpace& space) {
   const auto& axes = fold.attrs.integers(Attr::axes);
   const ir::Shape& shape = fold.type.shape;

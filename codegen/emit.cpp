@@ -21,6 +21,7 @@ constexpr Emitter emitters[] = {   // in the order of ir::Form
     {without_choice<emit_column>, no_scratch},
     {without_choice<emit_pairs>, no_scratch},
     {emit_contract, contract_scratch_bytes},
+    {without_choice<emit_scatter>, no_scratch},
 };
 const Emitter& emitter(const ir::Kernel& kernel) { return emitters[static_cast<size_t>(kernel.form)]; }
 }  // namespace

@@ -29,6 +29,7 @@ llvm::Function* emit_map(const ir::Kernel&, const std::string& symbol, llvm::Mod
 llvm::Function* emit_row(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
 llvm::Function* emit_column(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
 llvm::Function* emit_pairs(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
+llvm::Function* emit_scatter(const ir::Kernel&, const std::string& symbol, llvm::Module&, const Target&);
 /// The body of emit_map for kernels with a tile.
 void emit_tiles(Frame&, IndexSpace&);
 int64_t row_scratch_bytes(const ir::Kernel&, const Target&);

@@ -45,6 +45,11 @@ void Expression::bind_lanes(const Index& variable, LlvmValue value) {
   if (!binding.lane) lane_variables_.push_back(variable_of(variable));
   binding = {value, true};
 }
+void Expression::bind_scattered(const Index& variable, LlvmValue numbers) {
+  if (variable.is_constant()) return;
+  bindings_[variable_of(variable)] = {numbers, false, true};
+  scattered_.push_back(variable_of(variable));
+}
 
 LlvmValue Expression::first_lanes(int64_t count) {
   if (count >= lanes) return nullptr;
@@ -77,6 +82,7 @@ LlvmValue Expression::emit_new(ir::Value v, const IndexVector& at) {
   if (ir::is_view(node.op)) return emit_view(node, at);
   if (std::optional<size_t> literal = ir::small_transform(frame.kernel.body, node)) return emit_transform(node, *literal, at);
   if (ir::is_reduce(node.op)) return emit_reduce(node, at);
+  if (node.op == Op::gather) return emit_gather(node, at);
   if (LlvmValue fused = emit_fused(node, at)) return fused;
   if (ir::is_map(node.op)) {
     std::vector<LlvmValue> operands;
@@ -225,6 +231,27 @@ LlvmValue Expression::emit_reduce(const ir::Node& node, const IndexVector& at) {
   return reduction.result(state, count);
 }
 
+// ---- gather: a place of which one index is a number from memory. Out of range, row 0 is read, which is always there, and 0 taken instead.
+
+LlvmValue Expression::emit_gather(const ir::Node& node, const IndexVector& at) {
+  const ir::Type &operand = frame.kernel.body.type(node.operands[0]), &index = frame.kernel.body.type(node.operands[1]);
+  const int64_t extent = operand.shape[node.attrs.integer(Attr::axis)];
+  LlvmValue zero = constant(node.type.element, 0, b.getContext());
+  if (extent == 0) return zero;
+  LlvmValue number = emit(node.operands[1], gather_index(node, index.rank(), at));
+  const bool wide = index.element == ElementType::i64 || extent > INT32_MAX, scattered = number->getType()->isVectorTy();
+  number = emit_cast(b, number, index.element, wide ? ElementType::i64 : ElementType::i32);
+  LlvmValue valid = b.CreateICmpULT(number, llvm::ConstantInt::get(number->getType(), static_cast<uint64_t>(extent)));
+  number = b.CreateSelect(valid, number, llvm::Constant::getNullValue(number->getType()));
+  const Index row = space.variable(extent);
+  if (scattered) bind_scattered(row, b.CreateZExtOrTrunc(number, lanes_of(b.getInt32Ty(), lanes)));
+  else bind(row, b.CreateZExt(number, b.getInt64Ty()));
+  LlvmValue value = emit(node.operands[0], gather_access(node, index.rank(), at, row));
+  std::tie(value, zero) = in_step(value, zero);
+  if (scattered) value = splat(b, value, lanes), zero = splat(b, zero, lanes);
+  return b.CreateSelect(valid, value, zero);
+}
+
 // ---- small transforms and literals
 
 // A sum with constant factors: those that are 0 are left out, 1 and -1 multiply nothing.
@@ -327,18 +354,13 @@ LlvmValue Expression::emit_random(const ir::Node& node, const IndexVector& at) {
   const ir::Shape& shape = node.type.shape;
   int64_t per_row = shape.empty() || shape[0] == 0 ? 1 : ir::shape_size(shape) / shape[0];
   Index position = space.linear(at, shape);
-  LlvmValue element = b.CreateAdd(b.CreateMul(row, b.getInt64(per_row)), number(position));
-  int width = 1;
-  if (varies(position)) {
-    Atom lane = lane_variable(position);
-    width = lanes;
-    if (std::optional<int64_t> stride = space.stride(position, lane)) {
-      element = b.CreateAdd(splat(b, element, lanes), b.CreateSExt(lane_offsets(*stride), lanes_of(b.getInt64Ty(), lanes)));
-    } else {
-      LlvmValue places = b.CreateZExt(lane_numbers(position), lanes_of(b.getInt64Ty(), lanes));
-      element = b.CreateAdd(splat(b, b.CreateMul(row, b.getInt64(per_row)), lanes), places);
-    }
-  }
+  const LlvmValue first = b.CreateMul(row, b.getInt64(per_row));
+  const std::optional<int64_t> stride = lane_stride(position);
+  const int width = stride == 0 ? 1 : lanes;
+  LlvmValue element;
+  if (stride == 0) element = b.CreateAdd(first, number(position));
+  else if (stride) element = b.CreateAdd(splat(b, b.CreateAdd(first, number(position)), lanes), b.CreateSExt(lane_offsets(*stride), lanes_of(b.getInt64Ty(), lanes)));
+  else element = b.CreateAdd(splat(b, first, lanes), b.CreateZExt(lane_numbers(position), lanes_of(b.getInt64Ty(), lanes)));
   auto [word0, word1] = emit_philox(b, element, step, node.attrs.integer(Attr::site), seed);
   llvm::Type* single = lanes_of(b.getFloatTy(), width);
   llvm::Type* word = lanes_of(b.getInt32Ty(), width);

@@ -32,6 +32,8 @@ class Expression {
   /// Gives a loop variable its value (i64). A lane variable stands for value, value + 1, ... in the lanes. Variables with one value need none.
   void bind(const Index& variable, LlvmValue value);
   void bind_lanes(const Index& variable, LlvmValue value);
+  /// A variable that stands for an unrelated number in each lane (i32).
+  void bind_scattered(const Index& variable, LlvmValue numbers);
   /// Lanes that exist (a vector of bools), or null for all: lanes outside are not loaded and not stored.
   void set_mask(LlvmValue mask) { mask_ = mask; }
   LlvmValue mask() const { return mask_; }
@@ -71,6 +73,8 @@ class Expression {
   Atom lane_variable(const Index&) const;
   /// Whether the index differs from lane to lane.
   bool varies(const Index&) const;
+  /// How much it grows from lane to lane; nothing if that is not constant.
+  std::optional<int64_t> lane_stride(const Index&) const;
 
  private:
   struct Key {
@@ -90,6 +94,7 @@ class Expression {
   LlvmValue emit_view(const ir::Node&, const IndexVector& at);
   LlvmValue emit_guarded(const Access&, ir::Value operand, LlvmValue outside);
   LlvmValue emit_reduce(const ir::Node&, const IndexVector& at);
+  LlvmValue emit_gather(const ir::Node&, const IndexVector& at);
   LlvmValue emit_literal(const ir::Node&, const IndexVector& at);
   LlvmValue emit_random(const ir::Node&, const IndexVector& at);
   LlvmValue emit_transform(const ir::Node&, size_t literal, const IndexVector& at);
@@ -98,16 +103,16 @@ class Expression {
   LlvmValue atom_number(Atom);
   LlvmValue atom_lanes(Atom);
   LlvmValue address(const Buffer&, const Index& position);
-  LlvmValue gather_addresses(const Buffer&, const Index& position, Atom lane);
+  LlvmValue gather_addresses(const Buffer&, const Index& position);
   LlvmValue lane_offsets(int64_t stride);
   void ask_ahead(const Buffer&, const Index& position, LlvmValue pointer, bool write);
 
   struct Binding {
     LlvmValue value = nullptr;
-    bool lane = false;
+    bool lane = false, scattered = false;
   };
   std::map<Atom, Binding> bindings_;
-  std::vector<Atom> lane_variables_;
+  std::vector<Atom> lane_variables_, scattered_;
   std::vector<Scope> scopes_;
   std::vector<Guard> guards_;   // what holds for the value being emitted, sorted
   LlvmValue mask_ = nullptr;

@@ -28,10 +28,14 @@ Atom Expression::lane_variable(const Index& index) const {
   return -1;
 }
 
-bool Expression::varies(const Index& index) const {
+std::optional<int64_t> Expression::lane_stride(const Index& index) const {
+  for (Atom variable : scattered_)
+    if (space.depends(index, variable)) return std::nullopt;
   Atom lane = lane_variable(index);
-  return lane >= 0 && space.stride(index, lane) != 0;
+  return lane < 0 ? 0 : space.stride(index, lane);
 }
+
+bool Expression::varies(const Index& index) const { return lane_stride(index) != 0; }
 
 // ---- numbers
 
@@ -70,15 +74,13 @@ LlvmValue Expression::lane_offsets(int64_t stride) {
 
 LlvmValue Expression::lane_numbers(const Index& index) {
   auto scalar = [&](const Index& e) { return splat(b, b.CreateTrunc(number(e), b.getInt32Ty()), lanes); };
-  Atom lane = lane_variable(index);
-  if (lane < 0) return scalar(index);
-  if (std::optional<int64_t> stride = space.stride(index, lane)) return b.CreateAdd(scalar(index), lane_offsets(*stride));
+  if (std::optional<int64_t> stride = lane_stride(index)) return *stride == 0 ? scalar(index) : b.CreateAdd(scalar(index), lane_offsets(*stride));
   Index uniform(index.constant);
   LlvmValue sum = nullptr;
   for (const auto& [atom, coefficient] : index.terms) {
     Index term;
     term.terms = {{atom, coefficient}};
-    if (lane_variable(term) < 0) {
+    if (!varies(term)) {
       uniform = space.add(uniform, term);
       continue;
     }
@@ -93,7 +95,7 @@ LlvmValue Expression::atom_lanes(Atom atom) {
   const IndexSpace::Definition d = space[atom];
   Index bare;
   bare.terms = {{atom, 1}};
-  if (d.kind == Kind::variable) return lane_numbers(bare);
+  if (d.kind == Kind::variable) return bindings_.at(atom).scattered ? bindings_.at(atom).value : lane_numbers(bare);
   Range range = space.range(d.of);
   CHECK(range.high < INT32_MAX && range.low > INT32_MIN, "index {} needs more than 32 bits", space.text(bare));
   int64_t shift = shift_up(range, d.by);
@@ -114,9 +116,9 @@ LlvmValue Expression::address(const Buffer& buffer, const Index& position) {
   return position.constant == 0 ? pointer : b.CreateConstGEP1_64(type, pointer, position.constant);
 }
 
-LlvmValue Expression::gather_addresses(const Buffer& buffer, const Index& position, Atom lane) {
+LlvmValue Expression::gather_addresses(const Buffer& buffer, const Index& position) {
   llvm::Type* type = memory_type(buffer.type.element, b.getContext());
-  if (std::optional<int64_t> stride = space.stride(position, lane)) return b.CreateGEP(type, address(buffer, position), lane_offsets(*stride));
+  if (std::optional<int64_t> stride = lane_stride(position)) return b.CreateGEP(type, address(buffer, position), lane_offsets(*stride));
   CHECK(space.range(position).high < INT32_MAX, "a gather from {} elements", buffer.type.size());
   return b.CreateGEP(type, buffer.pointer, lane_numbers(position));
 }
@@ -128,8 +130,7 @@ LlvmValue Expression::load(const Buffer& buffer, const IndexVector& at) {
   Index position = space.place(at, buffer.type.shape, buffer.layout);
   // Guards matter to a load only where it could leave the tensor. A scalar load then goes to element 0 instead.
   bool safe = inside(space, at, buffer.type.shape);
-  Atom lane = lane_variable(position);
-  std::optional<int64_t> stride = lane < 0 ? 0 : space.stride(position, lane);
+  const std::optional<int64_t> stride = lane_stride(position);
   auto loaded = [&](llvm::Instruction* load) {
     describe_access(load, buffer);
     return from_memory(b, load, element);
@@ -164,7 +165,7 @@ LlvmValue Expression::load(const Buffer& buffer, const IndexVector& at) {
     describe_access(load, buffer);
     return from_memory(b, b.CreateShuffleVector(load, reversed), element);
   }
-  LlvmValue addresses = gather_addresses(buffer, position, lane);
+  LlvmValue addresses = gather_addresses(buffer, position);
   return loaded(b.CreateMaskedGather(vector, addresses, align, mask ? mask : splat(b, b.getTrue(), lanes), zero));
 }
 
@@ -193,7 +194,7 @@ void Expression::store(const Buffer& buffer, const IndexVector& at, LlvmValue va
   const ir::ElementType element = buffer.type.element;
   llvm::Align align(std::max<int64_t>(1, ir::element_bytes(element)));
   Index position = space.place(at, buffer.type.shape, buffer.layout);
-  Atom lane = lane_variable(position);
+  const Atom lane = lane_variable(position);
   if (lane < 0) {
     CHECK(!value->getType()->isVectorTy(), "a vector stored in one place");
     describe_access(b.CreateAlignedStore(to_memory(b, value, element), address(buffer, position), align), buffer);
@@ -208,6 +209,6 @@ void Expression::store(const Buffer& buffer, const IndexVector& at, LlvmValue va
     else describe_access(b.CreateAlignedStore(value, pointer, align), buffer);
     return;
   }
-  describe_access(b.CreateMaskedScatter(value, gather_addresses(buffer, position, lane), align, mask_ ? mask_ : splat(b, b.getTrue(), lanes)), buffer);
+  describe_access(b.CreateMaskedScatter(value, gather_addresses(buffer, position), align, mask_ ? mask_ : splat(b, b.getTrue(), lanes)), buffer);
 }
 }  // namespace gradc::codegen

@@ -149,6 +149,16 @@ void Frame::loop(LlvmValue first, LlvmValue limit, int64_t step, const std::func
   loop(first, limit, step, none, [&](LlvmValue i, std::vector<LlvmValue>&) { body(i); });
 }
 
+void Frame::when(LlvmValue condition, const std::function<void()>& body) {
+  auto* inside = llvm::BasicBlock::Create(module.getContext(), "when", function);
+  auto* exit = llvm::BasicBlock::Create(module.getContext(), "after", function);
+  builder.CreateCondBr(condition, inside, exit);
+  builder.SetInsertPoint(inside);
+  body();
+  builder.CreateBr(exit);
+  builder.SetInsertPoint(exit);
+}
+
 llvm::Function* Frame::finish() {
   builder.CreateRetVoid();
   return function;

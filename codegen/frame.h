@@ -48,6 +48,8 @@ class Frame {
   using Body = std::function<void(LlvmValue i, std::vector<LlvmValue>& carried)>;
   void loop(LlvmValue first, LlvmValue limit, int64_t step, std::vector<LlvmValue>& carried, const Body&);
   void loop(LlvmValue first, LlvmValue limit, int64_t step, const std::function<void(LlvmValue i)>& body);
+  /// Code for where a condition holds.
+  void when(LlvmValue condition, const std::function<void()>& body);
   /// Ends the function.
   llvm::Function* finish();
 };

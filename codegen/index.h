@@ -100,6 +100,9 @@ inline Atom variable_of(const Index& index) { return index.is_constant() ? -1 : 
 
 /// Where element `at` of a view's result (an operation of kind view) lies in its operand, which has this shape.
 Access access(const ir::Node& view, const ir::Shape& operand, std::span<const Index> at, IndexSpace&);
+/// Where element `at` of a gather's result has its index, of a tensor of that rank, and where it lies in the operand if the index is `row`.
+IndexVector gather_index(const ir::Node& gather, int64_t rank, std::span<const Index> at);
+IndexVector gather_access(const ir::Node& gather, int64_t rank, std::span<const Index> at, const Index& row);
 /// The element of the operand that window offset `offset` adds to element `at` of a fold's result; guards say whether there is one.
 Access fold_access(const ir::Node& fold, std::span<const Index> at, std::span<const Index> offset, IndexSpace&);
 

@@ -36,6 +36,13 @@ class Survey {
       return visit(node.operands[1 - *literal], from);
     }
     if (ir::is_reduce(node.op)) return visit_reduce(node, at);
+    if (node.op == Op::gather) {   // any row; along lanes that hold indices nothing is contiguous
+      const int64_t rank = body_.type(node.operands[1]).rank();
+      const IndexVector index = gather_index(node, rank, at);
+      if (std::any_of(index.begin(), index.end(), [&](const Index& i) { return variable_ >= 0 && space_.depends(i, variable_); })) return false;
+      const Index row = space_.variable(body_.type(node.operands[0]).shape[node.attrs.integer(ir::Attr::axis)]);
+      return visit(node.operands[1], index) && visit(node.operands[0], gather_access(node, rank, at, row));
+    }
     if (node.op == Op::constant || node.op == Op::iota) return true;
     bool buffer = node.op == Op::input;
     return contiguous(at, node.type.shape, buffer ? kernel_.argument_layout(ir::argument_number(node)) : ir::Layout());

@@ -346,5 +346,9 @@ int64_t grain(int64_t units) {
 
 // Blocks of columns are large units: a granule is one, or an eighth of them.
 int64_t units_at_once(const Kernel& kernel) { return kernel.block > 0 ? kernel.block : grain(kernel.units); }
-int64_t grain(const Kernel& kernel) { return kernel.parts > 0 ? kernel.units / kernel.parts : kernel.lane_block > 0 ? std::max<int64_t>(1, kernel.units / 8) : grain(kernel.units); }
+// Each call of a scatter looks at all indices: few granules.
+int64_t grain(const Kernel& kernel) {
+  if (kernel.form == Form::scatter) return std::max(grain(kernel.units), kernel.units / 16 / Kernel::unit_alignment * Kernel::unit_alignment);
+  return kernel.parts > 0 ? kernel.units / kernel.parts : kernel.lane_block > 0 ? std::max<int64_t>(1, kernel.units / 8) : grain(kernel.units);
+}
 }  // namespace gradc::codegen

@@ -73,6 +73,7 @@ double Planner::work(const Function& body, const Node& node) {
   }
   if (is_map(node.op)) return static_cast<double>(node.type.size());
   if (is_reduce(node.op)) return static_cast<double>(body.type(node.operands[0]).size());
+  if (node.op == Op::scatter_add) return static_cast<double>(body.type(node.operands[1]).size());
   return 0;
 }
 

@@ -26,7 +26,8 @@ std::string units_text(const Kernel& kernel) {
       if (kernel.outer == 0) return fmt::format("{} units of {} elements", kernel.units, Kernel::flat_block);
       break;
     case Form::row:
-    case Form::pairs: break;
+    case Form::pairs:
+    case Form::scatter: break;
   }
   return fmt::format("{} units, one a row", kernel.units);
 }
@@ -60,6 +61,7 @@ std::string schedule(const Kernel& kernel, const Target& target, const ContractC
     case Form::contract: how = contract_schedule(kernel, target, choice); break;
     case Form::row: how = "row by row, lanes along a row"; break;
     case Form::column: how = "columns in registers, row by row"; break;
+    case Form::scatter: how = "indices in order, lanes along a row"; break;
     case Form::pairs: how = fmt::format("rounded to {}", to_string(kernel.result_layout(0), kernel.domain)); break;
     case Form::map: how = kernel.domain.empty() ? "scalars" : kernel.tile.empty() ? "lanes along the last axis" : fmt::format("tiles of {}, lanes along the last axis", fmt::join(kernel.tile, "x")); break;
   }

@@ -61,6 +61,12 @@ int rows_of_operand(const Kernel& kernel, const Node& node, size_t k, int rows) 
     }
     return letters.substr(0, rows) == spec.result.substr(0, rows) ? rows : 0;
   }
+  if (node.op == Op::gather) {   // axes before the gathered one are the operand's, batch axes also the index's
+    const int64_t axis = node.attrs.integer(Attr::axis), batch = node.attrs.integer(Attr::batch);
+    if (k == 0) return rows <= axis ? rows : 0;
+    return rows <= batch || (axis == batch && rows <= static_cast<int64_t>(from.size())) ? rows : 0;
+  }
+  if (node.op == Op::scatter_add) return 0;
   if (node.op == Op::fold) return kept_to(node.attrs.integers(Attr::axes));
   if (is_reduce(node.op)) return kept_to(reduced_axes(node));
   if (node.op == Op::transpose) return identity(node.attrs.integers(Attr::axes));

@@ -277,7 +277,9 @@ Value Elaborator::eval_pipe(const ast::Pipe& x, const Span& span, Env& env) {
   }
   Value result;
   if (auto* c = std::get_if<ast::Call>(&stage->node)) {
-    Value callee = eval(*c->callee, env);
+    // `layer(a)(b) as name`: the name is the layer's.
+    const auto* configured = pinned.empty() ? nullptr : std::get_if<ast::Call>(&c->callee->node);
+    Value callee = configured ? eval_pinned_layer(*configured, pinned, env, at) : eval(*c->callee, env);
     Args args = eval_arguments(c->arguments, env);
     auto* kind = callee.get<LayerKind>();
     if (kind && kind->function->has_config) {
@@ -294,6 +296,12 @@ Value Elaborator::eval_pipe(const ast::Pipe& x, const Span& span, Env& env) {
   }
   if (out) builder().loc = outer;
   return result;
+}
+
+Value Elaborator::eval_pinned_layer(const ast::Call& c, const std::string& name, Env& env, const Span& at) {
+  Value callee = eval_callee(*c.callee, env);
+  auto* kind = callee.get<LayerKind>();
+  return kind && kind->function->has_config ? configure(*kind, eval_arguments(c.arguments, env), at, name, true) : call(callee, eval_arguments(c.arguments, env), at);
 }
 
 Value Elaborator::eval_pinned(const ast::Pinned& x, const Span& span, Env& env) {

@@ -241,10 +241,11 @@ Value Elaborator::subscript(const Value& object, const ast::Index& index, Env& e
     bool range = false;
     int64_t begin = 0, end = 0, stride = 1;
   };
-  auto part = [&](const ast::Subscript& s, int64_t extent, const std::string& of) -> std::optional<Part> {
+  // `single`: the value of a subscript that is no range.
+  auto part = [&](const ast::Subscript& s, const Value& single, int64_t extent, const std::string& of) -> std::optional<Part> {
     auto number = [&](const ast::ExprPtr& e, int64_t otherwise, bool& ok) {
       if (!e) return otherwise;
-      auto n = fix_integer(eval(*e, env), e->span, "a subscript");
+      auto n = fix_integer(s.range ? eval(*e, env) : single, e->span, "a subscript");
       ok = ok && n.has_value();
       return n ? (*n < 0 ? *n + extent : *n) : 0;
     };
@@ -271,10 +272,11 @@ Value Elaborator::subscript(const Value& object, const ast::Index& index, Env& e
     }
     return p;
   };
+  auto single = [&](const ast::Subscript& s) { return s.range ? Value() : eval(*s.index, env); };
   if (object.is<List>() || object.is<Tuple>()) {
     const Values& items = object.is<List>() ? *object.get<List>()->items : *object.get<Tuple>()->items;
     if (index.subscripts.size() != 1) return fail(DiagnosticId::bad_subscript, at, "a list takes one subscript");
-    auto p = part(index.subscripts[0], static_cast<int64_t>(items.size()), fmt::format("a list of {}", items.size()));
+    auto p = part(index.subscripts[0], single(index.subscripts[0]), static_cast<int64_t>(items.size()), fmt::format("a list of {}", items.size()));
     if (!p) return Poison{};
     if (!p->range) return items[p->begin];
     Values some;
@@ -288,17 +290,32 @@ Value Elaborator::subscript(const Value& object, const ast::Index& index, Env& e
     return fail(DiagnosticId::bad_subscript, at, fmt::format("{} subscripts for {}", index.subscripts.size(), ir::to_string(t)));
   std::vector<int64_t> start(t.rank(), 0), limit = t.shape, stride(t.rank(), 1);
   ir::Shape kept;
+  ir::Value rows;   // a subscript that is a tensor
+  int64_t axis = 0;
   for (int64_t i = 0; i < t.rank(); ++i) {
     if (i >= static_cast<int64_t>(index.subscripts.size())) {
       kept.push_back(t.shape[i]);
       continue;
     }
-    auto p = part(index.subscripts[i], t.shape[i], fmt::format("dimension {} of {}", i, ir::to_string(t)));
+    const ast::Subscript& s = index.subscripts[i];
+    const Value given = single(s);
+    if (given.is<Tensor>()) {
+      if (rows.valid()) return fail(DiagnosticId::bad_subscript, s.span, "one subscript may be a tensor, this is the second");
+      rows = node(given, s.span);
+      if (!rows.valid()) return Poison{};
+      if (!ir::is_integer(type(rows).element))
+        return fail(DiagnosticId::bad_subscript, s.span, fmt::format("a subscript is a number or a tensor of integers, this is {}", ir::to_string(type(rows))), "", {}, {"`i32(x)` truncates"});
+      axis = static_cast<int64_t>(kept.size());
+      kept.push_back(t.shape[i]);
+      continue;
+    }
+    auto p = part(s, given, t.shape[i], fmt::format("dimension {} of {}", i, ir::to_string(t)));
     if (!p) return Poison{};
     start[i] = p->begin, limit[i] = p->end, stride[i] = p->stride;
     if (p->range) kept.push_back((p->end - p->begin + p->stride - 1) / p->stride);
   }
-  return tensor(builder().reshape(builder().slice(v, start, limit, stride), kept));
+  v = builder().reshape(builder().slice(v, start, limit, stride), kept);
+  return tensor(rows.valid() ? builder().make(Op::gather, {v, rows}, {{ir::Attr::axis, axis}, {ir::Attr::batch, int64_t{0}}}) : v);
 }
 
 }  // namespace gradc::front

@@ -153,6 +153,7 @@ class Elaborator {
   Value eval_callee(const ast::Expr&, Env&);
   Value eval_pipe(const ast::Pipe&, const Span&, Env&);
   Value eval_pinned(const ast::Pinned&, const Span&, Env&);
+  Value eval_pinned_layer(const ast::Call&, const std::string& name, Env&, const Span&);
   Value call(const Value& callee, Args, const Span&, const std::string& name_hint = "", bool pinned = false);
   Value call_function(const Closure&, Args, const Span&);
   bool bind_arguments(const ast::Function&, const std::vector<ast::Parameter>&, Args&, Env& callee, const Span& call, bool* partial = nullptr);

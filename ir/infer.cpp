@@ -8,6 +8,15 @@
 #include <cmath>
 
 namespace gradc::ir {
+
+Shape gathered_shape(const Shape& from, const Shape& index, const Attrs& attrs) {
+  const int64_t axis = attrs.integer(Attr::axis);
+  Shape shape(from.begin(), from.begin() + axis);
+  shape.insert(shape.end(), index.begin() + attrs.integer(Attr::batch), index.end());
+  shape.insert(shape.end(), from.begin() + axis + 1, from.end());
+  return shape;
+}
+
 namespace {
 using Operands = std::span<const Type>;
 
@@ -218,6 +227,36 @@ Inferred reduce_index(Operands x, const Attrs& attrs) {
   Shape shape = x[0].shape;
   shape.erase(shape.begin() + axis);
   return Type{ElementType::i32, shape};
+}
+
+// ---- index
+
+// What is wrong with the axes of a gather from a tensor of shape `from` by an index; "" if nothing.
+std::string index_error(const Shape& from, const Type& index, const Attrs& attrs) {
+  const int64_t axis = attrs.integer(Attr::axis), batch = attrs.integer(Attr::batch), rank = static_cast<int64_t>(from.size());
+  if (!is_integer(index.element)) return fmt::format("the index is {}, not of integers", to_string(index));
+  if (axis < 0 || axis >= rank) return fmt::format("axis {} of {}", axis, to_string(from));
+  if (batch < 0 || batch > axis || batch > index.rank()) return fmt::format("{} batch axes, with axis {} and the index {}", batch, axis, to_string(index));
+  for (int64_t i = 0; i < batch; ++i)
+    if (from[i] != index.shape[i]) return fmt::format("batch axis {} is {} and {}", i, from[i], index.shape[i]);
+  return "";
+}
+
+Inferred gather(Operands x, const Attrs& attrs) {
+  if (auto error = index_error(x[0].shape, x[1], attrs); !error.empty()) return error;
+  return with_shape(x[0], gathered_shape(x[0].shape, x[1].shape, attrs));
+}
+
+Inferred scatter_add(Operands x, const Attrs& attrs) {
+  const int64_t axis = attrs.integer(Attr::axis), batch = attrs.integer(Attr::batch), indices = x[0].rank() - batch;
+  if (!numeric(x[1].element) || x[1].element == ElementType::bf16) return wrong("adds numbers of 32 bits and more, and bytes, not {}", to_string(x[1]));
+  if (batch < 0 || indices < 0 || axis < batch || axis + indices > x[1].rank()) return wrong("axis {} with {} batch axes of index {} and updates {}", axis, batch, to_string(x[0]), to_string(x[1]));
+  Shape shape = x[1].shape;
+  shape.erase(shape.begin() + axis, shape.begin() + axis + indices);
+  shape.insert(shape.begin() + axis, attrs.integer(Attr::extent));
+  if (auto error = index_error(shape, x[0], attrs); !error.empty()) return error;
+  if (Shape needed = gathered_shape(shape, x[0].shape, attrs); needed != x[1].shape) return wrong("index {} needs updates {}, got {}", to_string(x[0]), to_string(with_shape(x[1], needed)), to_string(x[1]));
+  return with_shape(x[1], shape);
 }
 
 // ---- sources

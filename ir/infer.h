@@ -24,6 +24,9 @@ struct ContractSpec {
   std::string text() const { return a + "," + b + "->" + result; }
 };
 
+/// The shape of what gather takes from a tensor of shape `from` at an index of shape `index`.
+Shape gathered_shape(const Shape& from, const Shape& index, const Attrs&);
+
 /// What a contract's attributes say of its precision.
 Precision contract_precision(const Attrs&);
 Attrs contract_attrs(std::string spec, Precision);

@@ -12,7 +12,7 @@
 namespace gradc::ir {
 namespace {
 std::string_view form_name(Form form) {
-  constexpr std::string_view names[] = {"map", "row", "column", "pairs", "contract"};
+  constexpr std::string_view names[] = {"map", "row", "column", "pairs", "contract", "scatter"};
   return names[static_cast<size_t>(form)];
 }
 
@@ -78,7 +78,7 @@ std::string describe(const Kernel& kernel) {
   std::string text = hero_text(kernel);
   int maps = 0;
   for (const Node& node : kernel.body.nodes)
-    if (is_map(node.op) && ++maps <= shown) text += fmt::format("{}{}", maps == 1 && kernel.form == Form::map ? ": " : " + ", info(node.op).name);
+    if ((is_map(node.op) || node.op == Op::gather) && ++maps <= shown) text += fmt::format("{}{}", maps == 1 && kernel.form == Form::map ? ": " : " + ", info(node.op).name);
   if (maps > shown) text += fmt::format(" + {} more", maps - shown);
   return text;
 }

@@ -31,17 +31,20 @@ enum class Form : uint8_t {
   // contract: the hero is a contract. Its operands are inputs seen through views and casts; results are maps of the hero and of
   // other inputs, with the hero's shape.
   contract,
+  // scatter: the hero is a scatter_add, the one result. Units are its rows, the axes up to the one that indices count: a call walks all indices and adds the updates
+  // of its own rows.
+  scatter,
 };
 
 struct Kernel {
   Form form = Form::map;
   Function body;
-  Value hero;              // contract: that node; else invalid
+  Value hero;              // contract, scatter: that node; else invalid
   Shape domain;            // map, row, column: as above; contract: the hero's result shape
-  int64_t outer = 0;            // row, column: number of leading axes (of column: with the kept ones); map: number of leading axes that units count; contract: axes
+  int64_t outer = 0;            // row, column: number of leading axes (of column: with the kept ones); map, scatter: number of leading axes that units count; contract: axes
                                 // of the result that units count (batch indices and the row index)
   int64_t units = 1;            // extent of the partition index: a kernel call computes units [begin, end)
-                                //   map, row, pairs, contract: the leading `outer` axes, flattened; if map has outer = 0: blocks of
+                                //   map, row, pairs, contract, scatter: the leading `outer` axes, flattened; if map has outer = 0: blocks of
                                 //   `flat_block` elements of the flattened domain, or the rows that start there if an access is not flat
                                 //   contract with lane_block > 0: blocks of that many elements of the result's last axis; outer = 0 then
                                 //   column: blocks of `column_block` columns of the flattened axes behind the summed ones; the `kept` axes, flattened, if there are any

@@ -18,7 +18,7 @@ enum class Attr : uint8_t {
 #include "ir/ops.def"
 };
 
-enum class OpKind : uint8_t { map, view, contract, reduce, source, gradient };
+enum class OpKind : uint8_t { map, view, contract, reduce, index, source, gradient };
 enum class AttrKind : uint8_t { integer, number, text, integers, element, dense };
 
 enum Traits : uint32_t {

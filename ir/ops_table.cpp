@@ -14,6 +14,7 @@ constexpr Section sections[] = {
     {OpKind::view, "the same elements elsewhere. Never a copy unless a pass decides so."},
     {OpKind::contract, "products summed over what the result lacks."},
     {OpKind::reduce, "many elements become one. The listed axes vanish."},
+    {OpKind::index, "by numbers that are only known at run time. Axes: b are the first `batch` ones, o those before `axis`, s those of index behind b, i the rest."},
     {OpKind::source, "values from outside, constants, random numbers."},
     {OpKind::gradient, "gone once gradients are expanded."},
 };
@@ -33,7 +34,7 @@ std::string traits_text(uint32_t traits) {
 }  // namespace
 
 std::string_view kind_name(OpKind kind) {
-  constexpr std::string_view names[] = {"map", "view", "contract", "reduce", "source", "gradient"};
+  constexpr std::string_view names[] = {"map", "view", "contract", "reduce", "index", "source", "gradient"};
   return names[static_cast<size_t>(kind)];
 }
 std::string_view attr_kind_name(AttrKind kind) {

@@ -148,6 +148,11 @@ class Generator {
   Value product();
   Value argmax();
 
+  // Indices for gather and scatter_add: what counts as an integer and may be out of range.
+  Value index(Shape batch);
+  Value gather();
+  Value scatter_add();
+
   Value source();
   Value random();
 

@@ -242,6 +242,45 @@ Value Generator::argmax() {
   return node(Op::argmax, {x}, {0, static_cast<double>(type(x).shape[axis] - 1)}, {{Attr::axis, axis}});
 }
 
+// ---- index
+
+// One that is there or is an input now and then (most of [-8, 8] or [0, 8] out of range), else the remainder of a division by a small number.
+Value Generator::index(Shape batch) {
+  Value there = random_.chance(50) ? pick([&](Value v) {
+    return is_integer(type(v).element) && type(v).rank() >= static_cast<int64_t>(batch.size()) && type(v).rank() <= 3 && std::equal(batch.begin(), batch.end(), type(v).shape.begin());
+  }) : Value{};
+  if (there.valid()) return there;
+  for (int64_t more = random_.below(3); more > 0; --more) batch.push_back(extent());
+  if (shape_size(batch) > options_.largest) return {};
+  static const std::vector<ElementType> elements = {ElementType::i32, ElementType::i32, ElementType::i64, ElementType::u8};
+  return fresh({random_.one_of(elements), batch});
+}
+
+Value Generator::gather() {
+  return with_operand(pick_ranked(1), [&](Value x) {
+    const int64_t axis = random_.below(type(x).rank()), batch = random_.chance(30) ? random_.between(0, axis) : 0;
+    Value at = index(Shape(type(x).shape.begin(), type(x).shape.begin() + batch));
+    if (!at.valid() || type(x).rank() + type(at).rank() - batch > 6) return Value{};
+    return node(Op::gather, {x, at}, with(known(x), 0), {{Attr::axis, axis}, {Attr::batch, batch}});
+  });
+}
+
+Value Generator::scatter_add() {
+  Value x = pick([&](Value v) { return type(v).rank() >= 1 && type(v).element != ElementType::boolean && type(v).element != ElementType::bf16; });
+  return with_operand(x, [&](Value x) {
+    const int64_t rank = type(x).rank(), axis = random_.below(rank + 1), batch = random_.chance(30) ? random_.between(0, axis) : 0, count = std::min<int64_t>(random_.below(3), rank - axis);
+    Shape shape(type(x).shape.begin(), type(x).shape.begin() + batch);
+    shape.insert(shape.end(), type(x).shape.begin() + axis, type(x).shape.begin() + axis + count);
+    Value at = of_type({random_.chance(70) ? ElementType::i32 : ElementType::u8, shape});
+    if (!at.valid()) return Value{};
+    // One after another: any of the additions may round.
+    const double terms = static_cast<double>(shape_size(shape));
+    Known sum = total(known(x), shape_size(shape), x);
+    sum.error += known(x).magnitude() * terms * rounding(x) * terms / 4;
+    return node(Op::scatter_add, {at, x}, sum, {{Attr::axis, axis}, {Attr::batch, batch}, {Attr::extent, extent()}});
+  });
+}
+
 // ---- sources
 
 Value Generator::source() {

@@ -9,7 +9,8 @@
 //   2. Scalar arithmetic on hyperparameters is one kernel of its own, run once a step.
 //   3. What only a single group reads, or what is cheap, is computed where it is read (fusion_store.cpp); a map group that is left
 //      with no reader vanishes. Operands of a contract are always stored: arithmetic there would be repeated for every tile.
-//   4. A reduction whose lanes had better run along what it keeps (pooling, `fold`, means over positions: reduces_in_map) is an element of a map kernel. It is
+//   4. A gather is an element of map and row kernels, which read what it gathers from at rows that they load (so that has to be complete); a scatter_add is a kernel.
+//   5. A reduction whose lanes had better run along what it keeps (pooling, `fold`, means over positions: reduces_in_map) is an element of a map kernel. It is
 //      stored if others read it, unless one map kernel reads it about once for each element that it reduces: the gradient of pooling.
 // Views belong to whoever reads through them; `after` among them keeps the reader out of what it waits for, and becomes an edge between kernels. Each edge between two kernels has a reason, noted where the decision falls.
 #include "passes/fusion.h"
@@ -36,6 +37,7 @@ void set_units(Kernel& kernel, const Group& group) {
     case Form::row:
     case Form::pairs:
     case Form::contract:
+    case Form::scatter:
       kernel.outer = group.outer;
       kernel.units = count(0, group.outer);
       if (group.parts > 0) {

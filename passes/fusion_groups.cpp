@@ -31,6 +31,8 @@ constexpr std::string_view waits = "waits for other kernels, so that their memor
 constexpr std::string_view rows_only = "is for reductions along rows alone, and goes with them";
 constexpr std::string_view other_group = "rides in the kernel of another operand";
 constexpr std::string_view transform = "with constants reads what it sums at other places";
+constexpr std::string_view scatters = "starts a kernel of its own, in which who computes a row adds up what belongs to it";
+constexpr std::string_view scattered = "reads rows whose sums are known when all indices have been seen";
 constexpr std::string_view no_map = "is no map of it";
 }  // namespace because
 
@@ -82,6 +84,17 @@ class Former {
     return result_[v.id] || std::any_of(users_[v.id].begin(), users_[v.id].end(), [&](Value user) { return !is_map(f_[user].op) && !is_view(f_[user].op); });
   }
 
+  // How a node reads its operand k: a gather finds its index at axes of its own and the row that this is of anywhere.
+  Access read_of(const Node& node, size_t k) const {
+    Access read = trace(f_, node.operands[k]);
+    if (node.op != Op::gather) return read;
+    if (k == 0) read.exact = false;
+    const int64_t axis = node.attrs.integer(Attr::axis), batch = node.attrs.integer(Attr::batch);
+    for (int& at : read.axes)
+      if (at >= batch) at += static_cast<int>(axis - batch);
+    return read;
+  }
+
   // Whether a node of shape `reader` may read `access.base`, a value of the group, inside it.
   bool readable(const Group& group, const Access& access, const Shape& reader) const {
     if (!access.exact) return false;
@@ -95,7 +108,8 @@ class Former {
       case Form::map:
       case Form::contract: return base == group.domain && reader == base && identity(base.size());
       case Form::column: return reader == base && identity(base.size());
-      case Form::pairs: return false;
+      case Form::pairs:
+      case Form::scatter: return false;
       case Form::row:
         if (base == group.domain && reader == base) return identity(base.size());
         return base == group.outer_shape() && (reader == base || reader == group.domain) && identity(base.size());
@@ -107,15 +121,16 @@ class Former {
   bool fits(const Group& group, const Node& node) const {
     const Shape& s = node.type.shape;
     switch (group.form) {
-      case Form::map: return (is_map(node.op) || in_map(node)) && s == group.domain;
+      case Form::map: return (by_elements(node) || in_map(node)) && s == group.domain;
       case Form::contract: return is_map(node.op) && s == group.domain && group.parts == 0;
-      case Form::pairs: return false;
+      case Form::pairs:
+      case Form::scatter: return false;
       case Form::column: {
         if (s != group.column_shape()) return false;
         return is_map(node.op) || (column_reduction(node) && g_.shape(node.operands[0]) == group.domain && reduced_axes(node).front() == group.kept);
       }
       case Form::row:
-        if (is_map(node.op)) return s == group.domain || s == group.outer_shape();
+        if (by_elements(node)) return s == group.domain || s == group.outer_shape();
         if (is_reduce(node.op) && !in_map(node)) return g_.shape(node.operands[0]) == group.domain && s == group.outer_shape() && trailing(node);
         return false;
     }
@@ -130,13 +145,15 @@ class Former {
   // Why a node cannot be computed in a group at all; "" if it can.
   std::string_view misfit(const Group& group, const Node& node) const {
     if (fits(group, node)) return "";
+    if (node.op == Op::scatter_add) return because::scatters;
+    if (group.form == Form::scatter) return because::scattered;
     if (node.op == Op::contract) return small_transform(f_, node) ? because::transform : because::another_hero;
     if (is_reduce(node.op)) {
       if (in_map(node)) return because::several;
       if (group.form == Form::contract) return row_reduction(node) ? because::sums_columns : because::sums_rows;
       return group.form == Form::map ? because::reduces_map : because::reduces;
     }
-    return is_map(node.op) ? because::shape : because::no_map;
+    return by_elements(node) && (group.form != Form::contract || is_map(node.op)) ? because::shape : because::no_map;
   }
 
   // Why node v, which reads `reads` of the groups `from` and waits for the groups `awaited`, cannot join group g; "" if it can.
@@ -165,7 +182,7 @@ class Former {
     std::set<int> from, awaited;
     for (Value operand : node.operands) {
       awaited.merge(g_.awaited(operand));
-      reads.push_back(trace(f_, operand));
+      reads.push_back(read_of(node, reads.size()));
       if (int g = g_.of[reads.back().base.id]; g >= 0) from.insert(g);
     }
     // Groups with a hero first: a map group beside them can be computed where it is read.
@@ -268,8 +285,8 @@ class Former {
     for (int need : first.needs)
       if (need != other && g_.depends(need, other)) return;
     for (Value node : first.nodes)
-      for (Value operand : f_[node].operands)
-        if (Access read = trace(f_, operand); g_.of[read.base.id] == other && (in_map(f_[node]) || !readable(second, read, f_[node].type.shape))) return;
+      for (size_t k = 0; k < f_[node].operands.size(); ++k)
+        if (Access read = read_of(f_[node], k); g_.of[read.base.id] == other && (in_map(f_[node]) || !readable(second, read, f_[node].type.shape))) return;
     Group gone = std::exchange(g_.all[other], {});
     for (Value node : gone.nodes) g_.of[node.id] = into;
     auto& nodes = g_.all[into].nodes;
@@ -295,6 +312,10 @@ class Former {
       group.hero = v;
       group.outer = product_units(node);
       group.parts = result_[v.id] ? 0 : parts_of_sum(g_, users_[v.id], v);
+    } else if (node.op == Op::scatter_add) {
+      group.form = Form::scatter;
+      group.hero = v;
+      group.outer = node.attrs.integer(Attr::axis) + 1;
     } else if (std::optional<int64_t> axis = paired(v)) {
       group.form = Form::pairs;
       group.paired = *axis;
@@ -369,6 +390,8 @@ class Former {
 }  // namespace
 
 bool computes(const Node& node) { return !is_view(node.op) && (!is_source(node.op) || node.op == Op::random); }
+
+bool by_elements(const Node& node) { return is_map(node.op) || node.op == Op::gather; }
 
 bool expensive(const Node& node) {
   static const std::set<Op> ops = {Op::exp, Op::log, Op::log1p, Op::sin, Op::cos, Op::tanh, Op::erf,

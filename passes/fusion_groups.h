@@ -13,7 +13,7 @@ namespace gradc::passes {
 struct Group {
   ir::Form form = ir::Form::map;
   ir::Shape domain;
-  int64_t outer = 0;              // row: leading axes that count rows; column: leading axes that are summed, after the `kept` ones
+  int64_t outer = 0;              // row, scatter: leading axes that count rows; column: leading axes that are summed, after the `kept` ones
   int64_t kept = 0;               // column
   int64_t paired = 0;             // pairs: the axis along which they are
   int64_t parts = 0;              // contract: leading axes that say in which part of the sum an element is; 0: a sum in one (ir/kernel.h)
@@ -55,6 +55,8 @@ struct Groups {
 };
 
 bool computes(const ir::Node&);
+/// Whether it has a value of its own for each element: maps and gather.
+bool by_elements(const ir::Node&);
 /// Maps that cost more than the memory traffic of storing their result would; and all that is no map.
 bool expensive(const ir::Node&);
 

@@ -192,6 +192,17 @@ RULE(reduce_prod) {
 }
 constexpr GradientRule argmax = none;
 
+// ---- index: each is the other's adjoint
+RULE(gather) {
+  ir::Attrs attrs = p.attrs();
+  attrs.set(Attr::extent, p.x(0).shape()[attrs.integer(Attr::axis)]);
+  const ElementType element = p.x(0).element(), sums = element == ElementType::bf16 ? ElementType::f32 : element;
+  return {p.b.cast(p.b.make(Op::scatter_add, {p.x(1), p.b.cast(p.g, sums)}, attrs), element)};
+}
+RULE(scatter_add) {
+  return {Value{}, p.b.make(Op::gather, {p.g.v, p.x(0).v}, {{Attr::axis, p.attrs().integer(Attr::axis)}, {Attr::batch, p.attrs().integer(Attr::batch)}})};
+}
+
 // ---- sources and marks
 constexpr GradientRule constant = none, literal = none, iota = none, input = none, variable = none, random = none;
 RULE(grad) { CHECK(false, "grad nodes are expanded from the inside out"); }

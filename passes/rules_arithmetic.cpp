@@ -167,7 +167,10 @@ Value pow_minus_half(Term t) { return is_number(t.x(1), -0.5) ? apply(Op::rsqrt,
 Value inverse_sqrt(Term t) { return is_number(t.x(0), 1) && t.x(1).is(Op::sqrt) ? apply(Op::rsqrt, t.x(1).x(0)).v : no; }
 // |x| |x| => x x;  |-x| => |x|;  ||x|| => |x|
 Value abs_squared(Term t) { return t.x(0).same(t.x(1)) && t.x(0).is(Op::abs) ? (t.x(0).x(0) * t.x(0).x(0)).v : no; }
-Value abs_of_sign(Term t) { return t.x(0).is(Op::neg) || t.x(0).is(Op::abs) ? apply(Op::abs, t.x(0).x(0)).v : no; }
+Value abs_of_sign(Term t) {
+  const bool wraps = t.element() == ir::ElementType::u8;   // -1 is 255 there
+  return (t.x(0).is(Op::neg) && !wraps) || t.x(0).is(Op::abs) ? apply(Op::abs, t.x(0).x(0)).v : no;
+}
 // max(x, x) => x;  min(x, x) => x
 Value extremum_self(Term t) { return t.x(0).same(t.x(1)) ? t.x(0).v : no; }
 // max(max(x, c), d) => max(x, max(c, d)), and min likewise

@@ -272,6 +272,19 @@ Value map_of_transposes(Term t) {
   return t.b->transpose(map_like(t, operands), axes);
 }
 
+// gather(x, iota + c) => slice(x, c, c + n): rows one after another, as of positions that a table has vectors for
+Value gather_of_iota(Term t) {
+  Term index = t.x(1);
+  double first = 0;
+  if (index.is(Op::add) && number(index.x(1))) first = *number(index.x(1)), index = index.x(0);
+  if (!index.is(Op::iota) || index.rank() != 1) return no;
+  const int64_t axis = t.node().attrs.integer(Attr::axis), count = index.shape()[0];
+  if (first < 0 || static_cast<int64_t>(first) + count > t.x(0).shape()[axis]) return no;
+  Axes start(t.x(0).rank(), 0), limit = t.x(0).shape(), stride(t.x(0).rank(), 1);
+  start[axis] = static_cast<int64_t>(first), limit[axis] = start[axis] + count;
+  return t.b->slice(t.x(0), start, limit, stride);
+}
+
 constexpr Rule table[] = {
     {"view-of-number", {Op::reshape, Op::transpose, Op::broadcast, Op::slice, Op::reverse}, view_of_number},
     {"reshape-same", Op::reshape, reshape_same},
@@ -295,6 +308,7 @@ constexpr Rule table[] = {
     {"pad-of-number", Op::pad, pad_of_number},
     {"reverse-of-ones", Op::reverse, reverse_of_ones},
     {"reverse-reverse", Op::reverse, reverse_reverse},
+    {"gather-of-iota", Op::gather, gather_of_iota},
     {"map-of-broadcasts", Heads::maps(), map_of_broadcasts},
     {"map-of-reshapes", Heads::maps(), map_of_reshapes},
     {"map-of-transposes", Heads::maps(), map_of_transposes},

@@ -137,6 +137,25 @@ RULE(argmax) {
   return x.runs() ? moved(x, x.axis - (axis < x.axis)) : at(x);
 }
 
+// ---- index: samples of both operands are a batch axis, or those of one of them stay apart
+RULE(gather) {
+  const int64_t axis = q.node.attrs.integer(Attr::axis), batch = q.node.attrs.integer(Attr::batch), indices = static_cast<int64_t>(q.shape(1).size()) - batch;
+  SampleAxis x = q.x(0), index = q.x(1);
+  if (x.runs() && index.runs() && (x != index || x.axis >= batch)) return mixes("reads other samples by their numbers");
+  if (x.axis == axis) return mixes("reads samples by their numbers");
+  if (index.runs()) return index.axis < batch ? at(index) : moved(index, index.axis - batch + axis);
+  return !x.runs() || x.axis < axis ? at(x) : moved(x, x.axis - 1 + indices);
+}
+RULE(scatter_add) {
+  const int64_t axis = q.node.attrs.integer(Attr::axis), batch = q.node.attrs.integer(Attr::batch), indices = static_cast<int64_t>(q.shape(0).size()) - batch;
+  SampleAxis index = q.x(0), x = q.x(1);
+  if (index.runs() && index.axis >= batch) index.axis += axis - batch;   // where the updates have it
+  if (index.runs() && x.runs() && index != x) return mixes("adds up values of one sample at the indices of another");
+  SampleAxis samples = x.runs() ? x : index;
+  if (!samples.runs() || samples.axis < axis) return at(samples);
+  return samples.axis < axis + indices ? reduced : moved(samples, samples.axis - indices + 1);
+}
+
 // ---- sources
 RULE(independent) { return at({}); }
 constexpr Rule constant = independent, literal = independent, iota = independent, variable = independent;

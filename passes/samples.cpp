@@ -34,6 +34,7 @@ struct ReduceRow {
 constexpr ReduceRow reductions[] = {
     {Op::reduce_sum, 0, Combine::add}, {Op::reduce_mean, 0, std::nullopt},         {Op::reduce_max, -infinity, Combine::max},
     {Op::reduce_min, infinity, Combine::min}, {Op::reduce_prod, 1, std::nullopt}, {Op::contract, 0, Combine::add},
+    {Op::scatter_add, 0, Combine::add},
 };
 const ReduceRow& row_of(Op op) {
   auto row = std::find_if(std::begin(reductions), std::end(reductions), [&](const ReduceRow& r) { return r.op == op; });
@@ -95,6 +96,11 @@ std::optional<SampleError> mask_samples(Function& f, const Samples& samples) {
     for (size_t k = 0; k < node.operands.size(); ++k) {
       Value x = map[node.operands[k].id];
       SampleAxis axis = axes.of[node.operands[k].id];
+      if (axes.reduces[i] && axis.runs() && node.op == Op::scatter_add && k == 0) {   // an index that is none
+        if (b.type(x).element == ElementType::u8) x = b.cast(x, ElementType::i32);
+        operands.push_back(masker.masked(x, axis, -1));
+        continue;
+      }
       // Both operands of a contract are masked: 0 times a NaN of a row that is no sample would not be 0.
       operands.push_back(axes.reduces[i] && axis.runs() ? masker.masked(x, axis, row_of(node.op).neutral) : x);
     }

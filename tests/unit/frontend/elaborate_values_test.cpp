@@ -30,6 +30,22 @@ TEST_CASE("shapes and views", "[elaborate]") {
   near_to(value_of("", "let s = shape(x)\n x * s[-1] + len(s) + product(s[1:2])"), {10, 0});
 }
 
+TEST_CASE("rows by number", "[elaborate]") {
+  // x = (3, -2), n = 1.
+  near_to(value_of("", "gather(x, [[1, 0, 1, 2]], axis = 1, batch = 0)[:, 0]"), {-2, 3, -2, 0});
+  near_to(value_of("", "gather(x, i32(x) + 2, axis = 1, batch = 1)"), {0, 3});
+  near_to(value_of("", "let table = reshape(iota(6), [3, 2])\n f32(table[i32(x) - 1])"), {4, 5, 0, 0});
+  near_to(value_of("", "let table = reshape(iota(6), [3, 2])\n f32(transpose(table[:, i32(x) + 2], [1, 2, 0]))"), {0, 0, 0, 0, 2, 4});
+  near_to(value_of("", "let table = reshape(iota(12), [3, 2, 2])\n f32(transpose(table[1:, 1, i32(x) + 2], [1, 2, 0]))"), {0, 0, 6, 10});
+  near_to(value_of("", "scatter_add([1, 1], x, 3, axis = 1)"), {0, 1, 0});
+  near_to(value_of("", "scatter_add(i32(x) + 2, x, 4, axis = 1, batch = 1)"), {-2, 0, 0, 0});
+  near_to(value_of("", "grad(sum(gather(x, [1, 1, 0, 5], axis = 1)^2), x)"), {6, -8});
+  near_to(value_of("", "let (v, i) = top_k(x, 2)\n v + f32(i)"), {3, -1});
+  near_to(value_of("", "cumulative_sum(x)"), {3, 1});
+  near_to(value_of("", "f32(random_integers(4, 5, [n]))"), {4});
+  near_to(value_of("", "f32(categorical(where(x > 0, 0, -inf)))"), {0});
+}
+
 TEST_CASE("reductions", "[elaborate]") {
   near_to(value_of("", "sum(x, axis = -1, keep = true) + x"), {4, -1});
   near_to(value_of("", "mean(x, axis = 1)"), {0.5});

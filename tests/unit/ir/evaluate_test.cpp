@@ -176,6 +176,27 @@ TEST_CASE("windows by their definition, fold as their adjoint") {
   CHECK(apply(Op::fold, {counted(y.type)}, adjoint).numbers() == folded);
 }
 
+TEST_CASE("gather and scatter_add by their definition") {
+  auto rows = [](int64_t axis, int64_t batch) { return Attrs{{Attr::axis, axis}, {Attr::batch, batch}}; };
+  auto sums = [](int64_t axis, int64_t batch, int64_t extent) { return Attrs{{Attr::axis, axis}, {Attr::batch, batch}, {Attr::extent, extent}}; };
+  Tensor x = counted({f32, {2, 3, 2}});
+  Tensor index = Tensor::of({i32, {2, 2}}, {2, -1, 0, 3});   // two of them out of range
+  Tensor y = apply(Op::gather, {x, index}, rows(1, 0));
+  REQUIRE(y.type.shape == Shape{2, 2, 2, 2});
+  CHECK(y.numbers() == std::vector<double>{4, 5, 0, 0, 0, 1, 0, 0, 10, 11, 0, 0, 6, 7, 0, 0});
+  CHECK(apply(Op::gather, {x, index}, rows(1, 1)).numbers() == std::vector<double>{4, 5, 0, 0, 6, 7, 0, 0});
+  CHECK(apply(Op::gather, {x, index}, rows(2, 1)).numbers() == std::vector<double>{0, 0, 0, 0, 0, 0, 6, 0, 8, 0, 10, 0});
+  CHECK(apply(Op::gather, {counted({u8, {5}}), Tensor::of({ElementType::i64, {}}, {3})}, rows(0, 0)).numbers() == std::vector<double>{3});
+  CHECK(apply(Op::gather, {Tensor::of({boolean, {2}}, {1, 1}), Tensor::of({u8, {3}}, {1, 200, 0})}, rows(0, 0)).numbers() == std::vector<double>{1, 0, 1});
+
+  Tensor g = counted(y.type);   // the sums of what came from each element
+  CHECK(apply(Op::scatter_add, {index, g}, sums(1, 0, 3)).numbers() == std::vector<double>{4, 5, 0, 0, 0, 1, 12, 13, 0, 0, 8, 9});
+  CHECK(apply(Op::scatter_add, {Tensor::of({i32, {4}}, {1, 1, -1, 1}), vec({1, 2, 3, 4})}, sums(0, 0, 2)).numbers() == std::vector<double>{0, 7});
+  CHECK(apply(Op::scatter_add, {Tensor::of({i32, {2}}, {1, 0}), counted({f32, {2, 2}})}, sums(1, 1, 2)).numbers() == std::vector<double>{0, 0, 0, 1, 2, 3, 0, 0});
+  CHECK(apply(Op::scatter_add, {Tensor::of({u8, {2, 2}}, {1, 1, 0, 1}), counted({i32, {2, 2}})}, sums(1, 1, 2)).numbers() == std::vector<double>{0, 1, 2, 3});
+  CHECK(apply(Op::scatter_add, {Tensor::of({u8, {2}}, {0, 0}), vec({200, 100}, u8)}, sums(0, 0, 1)).numbers() == std::vector<double>{44});
+}
+
 TEST_CASE("reductions") {
   Tensor x = counted({f32, {2, 3, 2}});
   auto reduce = [&](Op op, const Tensor& t, Shape axes) { return apply(op, {t}, {{Attr::axes, axes}}).numbers(); };

@@ -134,6 +134,28 @@ TEST_CASE("shape rules: windows and fold") {
   CHECK(window_positions(7, 3, 1, 3, 0, 0) == 1);
 }
 
+TEST_CASE("shape rules: gather and scatter_add") {
+  const Type table = t(f32, {2, 5, 3}), index = t(ElementType::i32, {2, 7});
+  auto gather = [&](Type from, Type by, int64_t axis, int64_t batch) { return infer(Op::gather, {from, by}, {{Attr::axis, axis}, {Attr::batch, batch}}); };
+  CHECK(gather(table, index, 1, 0) == "f32[2, 2, 7, 3]");
+  CHECK(gather(table, index, 1, 1) == "f32[2, 7, 3]");
+  CHECK(gather(table, index, 2, 1) == "f32[2, 5, 7]");
+  CHECK(gather(table, t(ElementType::u8, {}), 0, 0) == "f32[5, 3]");
+  CHECK(gather(table, t(f32, {2}), 0, 0) == "gather: the index is f32[2], not of integers");
+  CHECK(gather(table, index, 3, 0) == "gather: axis 3 of [2, 5, 3]");
+  CHECK(gather(table, index, 0, 1) == "gather: 1 batch axes, with axis 0 and the index i32[2, 7]");
+  CHECK(gather(t(f32, {4, 5}), index, 1, 1) == "gather: batch axis 0 is 4 and 2");
+
+  auto scatter = [&](Type by, Type updates, int64_t axis, int64_t batch, int64_t extent) { return infer(Op::scatter_add, {by, updates}, {{Attr::axis, axis}, {Attr::batch, batch}, {Attr::extent, extent}}); };
+  CHECK(scatter(index, t(f32, {2, 2, 7, 3}), 1, 0, 5) == "f32[2, 5, 3]");
+  CHECK(scatter(index, t(f32, {2, 7, 3}), 1, 1, 5) == "f32[2, 5, 3]");
+  CHECK(scatter(index, t(f32, {2, 6, 3}), 1, 1, 5) == "scatter_add: index i32[2, 7] needs updates f32[2, 7, 3], got f32[2, 6, 3]");
+  CHECK(scatter(index, t(f32, {2, 7}), 1, 0, 5) == "scatter_add: axis 1 with 0 batch axes of index i32[2, 7] and updates f32[2, 7]");
+  CHECK(scatter(index, t(ElementType::bf16, {2, 7}), 0, 0, 5) == "scatter_add: adds numbers of 32 bits and more, and bytes, not bf16[2, 7]");
+  CHECK(scatter(t(boolean, {2}), t(f32, {2}), 0, 0, 5) == "scatter_add: the index is bool[2], not of integers");
+  CHECK(scatter(t(ElementType::i32, {2}), t(f32, {2}), 0, 0, -1) == "scatter_add: negative extent in f32[-1]");
+}
+
 TEST_CASE("shape rules: contract") {
   const Type w = t(f32, {3, 4});
   auto contract = [](std::string spec, Type a, Type b) { return infer(Op::contract, {a, b}, {{Attr::spec, spec}}); };

@@ -199,3 +199,35 @@ TEST_CASE("filters that lie along another axis are turned round once") {
   CHECK(calls[1].kernel.body[calls[1].kernel.hero].attrs.text(Attr::spec) == "nijuvk,uvkc->nijc");
   CHECK(fused(few).size() == 1);
 }
+
+TEST_CASE("a gather is an element of who reads it, a scatter_add a kernel of its own") {
+  Function f;
+  Builder b(f);
+  Value table = b.variable("table", {f32, {50, 64}}), tokens = b.input("tokens", {ElementType::i32, {8, 12}}), places = b.variable("places", {f32, {12, 64}});
+  Value x = b.map(Op::add, {b.make(Op::gather, {table, tokens}, {{Attr::axis, int64_t{0}}, {Attr::batch, int64_t{0}}}), places});
+  Value y = b.contract("ntd,de->nte", x, b.variable("w", {f32, {64, 64}}));
+  Value g = b.map(Op::mul, {y, y});
+  Value sums = b.make(Op::scatter_add, {tokens, g}, {{Attr::axis, int64_t{0}}, {Attr::batch, int64_t{0}}, {Attr::extent, int64_t{50}}});
+  f.results = {{"table", b.make(Op::sub, {table, sums}), true}, {"x", x}};
+  auto calls = fused(f);
+  REQUIRE(calls.size() == 4);
+  CHECK(calls[0].kernel.form == Form::map);
+  CHECK(calls[0].arguments.size() == 3);
+  CHECK(calls[1].kernel.form == Form::contract);
+  CHECK(calls[2].kernel.form == Form::scatter);
+  CHECK(calls[2].kernel.units == 50);
+  CHECK(calls[3].kernel.form == Form::map);
+  CHECK(calls[3].kernel.units == 50);
+}
+
+TEST_CASE("what a gather reads from is complete before it, also where shapes happen to agree") {
+  Function f;
+  Builder b(f);
+  Value x = b.make(Op::exp, {b.input("x", {f32, {6, 70}})}), index = b.input("i", {ElementType::i32, {6}});
+  Value y = b.make(Op::gather, {x, index}, {{Attr::axis, int64_t{0}}, {Attr::batch, int64_t{0}}});
+  f.results = {{"x", x}, {"y", b.make(Op::add, {x, y})}};
+  auto calls = fused(f);
+  REQUIRE(calls.size() == 2);
+  CHECK(calls[0].results.size() == 1);
+  CHECK(calls[1].arguments.size() == 2);
+}

@@ -28,6 +28,7 @@ struct Maker {
     return {&b, b.make(op, values, std::move(attrs))};
   }
   Term number(double n, Term like) { return {&b, b.like(n, like)}; }
+  Term whole(Shape shape, std::vector<double> numbers) { return {&b, b.literal(std::move(numbers), {ElementType::i32, std::move(shape)})}; }
   Term positive(Shape shape = {3, 4}) { return apply(Op::abs, x(shape)); }
   char next = 'a';
 };
@@ -92,6 +93,10 @@ const Example examples[] = {
     {Op::reduce_max, reduction<Op::reduce_max>},
     {Op::reduce_min, reduction<Op::reduce_min>},
     {Op::reduce_prod, reduction<Op::reduce_prod>},
+    {Op::gather, [](Maker m) { Term x = m.x({3, 4, 2}); return m.make(Op::gather, {x, m.whole({2, 3}, {2, -1, 0, 2, 2, 9})}, {{Attr::axis, int64_t{1}}, {Attr::batch, int64_t{0}}}); }},
+    {Op::gather, [](Maker m) { Term x = m.x({2, 3, 4}); return m.make(Op::gather, {x, m.whole({2, 3}, {2, 0, 0, 3, 1, 4})}, {{Attr::axis, int64_t{2}}, {Attr::batch, int64_t{1}}}); }},
+    {Op::scatter_add, [](Maker m) { Term i = m.whole({2, 3}, {2, -1, 0, 2, 2, 5}); return m.make(Op::scatter_add, {i, m.x({4, 2, 3, 2})}, {{Attr::axis, int64_t{1}}, {Attr::batch, int64_t{0}}, {Attr::extent, int64_t{4}}}); }},
+    {Op::scatter_add, [](Maker m) { Term i = m.whole({2, 3}, {1, 1, 0, 2, 2, 5}); return m.make(Op::scatter_add, {i, m.x({2, 4, 3})}, {{Attr::axis, int64_t{2}}, {Attr::batch, int64_t{1}}, {Attr::extent, int64_t{3}}}); }},
     {Op::mark, unary<Op::mark>},
 };
 

@@ -142,6 +142,8 @@ const Example examples[] = {
     {"slice-of-broadcast", [](Maker m) { return m.slice(m.broadcast(m.x({5}), {5, 6}, {0}), {1, 2}, {5, 6}, {2, 3}); }},
     {"reverse-of-broadcast", [](Maker m) { return m.reverse(m.broadcast(m.x({5}), {5, 6}, {0}), {0, 1}); }},
     {"reverse-of-broadcast", [](Maker m) { return m.reverse(m.broadcast(m.x({5}), {5, 6}, {0}), {1}); }},
+    {"gather-of-iota", [](Maker m) { return Term{&m.b, m.b.make(Op::gather, {m.x({3, 7}).v, m.b.iota({ElementType::i32, {5}}, 0)}, {{Attr::axis, int64_t{1}}, {Attr::batch, int64_t{0}}})}; }},
+    {"gather-of-iota", [](Maker m) { return Term{&m.b, m.b.make(Op::gather, {m.x({7, 3}).v, m.b.map(Op::add, {m.b.iota({ElementType::i32, {5}}, 0), m.b.constant(2, {ElementType::i32, {5}})})}, {{Attr::axis, int64_t{0}}, {Attr::batch, int64_t{0}}})}; }},
     {"slice-all", [](Maker m) { return m.slice(m.x(), {0, 0}, {3, 4}, {1, 1}); }},
     {"slice-slice", [](Maker m) { return m.slice(m.slice(m.x({20}), {1}, {20}, {3}), {1}, {6}, {2}); }},
     {"slice-of-pad", [](Maker m) { return m.slice(m.pad(m.x(), {1, 2}, {0, 3}, {0, 1}), {1, 2}, {4, 9}, {1, 2}); }},

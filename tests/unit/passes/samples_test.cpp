@@ -52,6 +52,9 @@ Function network(int64_t rows, bool gradients) {
                {"smallest label", reduce(Op::reduce_min, label, {0})},
                {"energy", apply(Op::sqrt, contract("nk,nk->", logits, logits))},
                {"mean of all", reduce(Op::reduce_mean, flipped, {0, 1})},
+               {"looked up", reduce(Op::reduce_mean, {&b, b.make(Op::gather, {w.v, label.v}, {{Attr::axis, int64_t{1}}, {Attr::batch, int64_t{0}}})}, {0, 1})},
+               {"by class", b.make(Op::scatter_add, {label.v, logits.v}, {{Attr::axis, int64_t{0}}, {Attr::batch, int64_t{0}}, {Attr::extent, int64_t{5}}})},
+               {"counts", b.make(Op::scatter_add, {label.v, b.constant(1, {ElementType::f64, {rows}})}, {{Attr::axis, int64_t{0}}, {Attr::batch, int64_t{0}}, {Attr::extent, int64_t{5}}})},
                {"penalty", penalty}};
   if (gradients) {
     f.results.push_back({"d w", b.make(Op::grad, {loss.v, w.v})});
@@ -152,7 +155,7 @@ TEST_CASE("figures over chunks are figures over all samples") {
   sums["count"] = Tensor::filled({ElementType::f64, {}}, total);
   sums["@w"] = all.at("@w");
   Bindings expected = ir::evaluate(whole, all), actual = ir::evaluate(split.finish, sums);
-  CHECK(actual.size() == 7);
+  CHECK(actual.size() == 10);
   for (const auto& [name, value] : actual) {
     INFO(name);
     check_near(expected.at(name), value);
@@ -198,6 +201,16 @@ TEST_CASE("exports keep samples apart") {
   CHECK(mixing([](ir::Builder& b, Term x) { return b.slice(x, {1, 0}, {6, 4}, {1, 1}); }) == "this takes some of the samples");
   CHECK(mixing([](ir::Builder& b, Term x) { return b.make(Op::reverse, {x.v}, {{Attr::axes, Axes{0}}}); }) == "this reverses the sample axis");
   CHECK(mixing([](ir::Builder& b, Term x) { return b.make(Op::argmax, {x.v}, {{Attr::axis, int64_t{0}}}); }) == "this takes the position of the largest sample");
+  auto rows = [](ir::Builder& b, Value x, Value index, int64_t axis, int64_t batch) { return b.make(Op::gather, {x, index}, {{Attr::axis, axis}, {Attr::batch, batch}}); };
+  static auto gather = rows;
+  CHECK(mixing([](ir::Builder& b, Term x) { return gather(b, b.variable("w", {ElementType::f64, {7, 3}}), b.cast(x, ElementType::i32), 0, 0); }) == "");
+  CHECK(mixing([](ir::Builder& b, Term x) { return gather(b, x, b.cast(x, ElementType::i32), 1, 1); }) == "");
+  CHECK(mixing([](ir::Builder& b, Term x) { return gather(b, x, b.literal({1, 2}, {ElementType::i32, {2}}), 1, 0); }) == "");
+  CHECK(mixing([](ir::Builder& b, Term x) { return gather(b, x, b.iota({ElementType::i32, {6}}, 0), 0, 0); }) == "this reads samples by their numbers");
+  CHECK(mixing([](ir::Builder& b, Term x) { return gather(b, x, b.cast(x, ElementType::i32), 1, 0); }) == "this reads other samples by their numbers");
+  CHECK(mixing([](ir::Builder& b, Term x) { return b.make(Op::scatter_add, {b.cast(x, ElementType::i32), x.v}, {{Attr::axis, int64_t{1}}, {Attr::batch, int64_t{1}}, {Attr::extent, int64_t{3}}}); }) == "");
+  CHECK(mixing([](ir::Builder& b, Term x) { return b.make(Op::scatter_add, {b.cast(x, ElementType::i32), x.v}, {{Attr::axis, int64_t{0}}, {Attr::batch, int64_t{0}}, {Attr::extent, int64_t{3}}}); }) ==
+        "this is taken over all samples: in an export each sample must be computed from itself alone");
   CHECK(mixing([](ir::Builder& b, Term x) { return reshape(x, {4, 6}).v; }) == "this splits the sample axis");
   CHECK(mixing([](ir::Builder& b, Term x) { return (x + transpose(reshape(transpose(x, {1, 0}), {4, 6}), {1, 0})).v; }) == "");
 }
