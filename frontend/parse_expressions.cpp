@@ -180,7 +180,7 @@ ast::ExprPtr Parser::parse_suffix(ast::ExprPtr value) {
   if (sign.kind == TokenKind::dot) {
     join_left(), join_right();
     take();
-    if (at(TokenKind::number)) {   // net.dense.1.w: instances are told apart by their ordinal
+    if (at(TokenKind::number) && !std::holds_alternative<ast::Number>(value->node)) {   // net.dense.1.w: instances are told apart by their ordinal
       const Token t = take();
       return expr(begin, ast::Member{std::move(value), {std::string(text(t)), span(t)}});
     }

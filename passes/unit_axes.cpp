@@ -64,6 +64,8 @@ class Squeezer {
     const Shape full = node.type.shape, shape = without_ones(full);
     if (is_map(node.op)) {
       for (Value& operand : node.operands) operand = small(operand);
+    } else if (node.op == Op::random && !full.empty() && full[0] == 1) {
+      return {};   // numbers are counted from row * elements per row: the first axis tells how many those are
     } else if (node.op == Op::random || node.op == Op::constant) {
       for (Value& operand : node.operands) operand = whole(operand);
       node.attrs.set(Attr::shape, shape);
