@@ -26,7 +26,8 @@ std::string units_text(const Kernel& kernel) {
       if (kernel.outer == 0) return fmt::format("{} units of {} elements", kernel.units, Kernel::flat_block);
       break;
     case Form::row:
-    case Form::pairs: break;
+    case Form::pairs:
+    case Form::loop: break;
   }
   return fmt::format("{} units, one a row", kernel.units);
 }
@@ -58,6 +59,7 @@ std::string schedule(const Kernel& kernel, const Target& target, const ContractC
   std::string how;
   switch (kernel.form) {
     case Form::contract: how = contract_schedule(kernel, target, choice); break;
+    case Form::loop: break;   // the plan lists its kernels
     case Form::row: how = "row by row, lanes along a row"; break;
     case Form::column: how = "columns in registers, row by row"; break;
     case Form::pairs: how = fmt::format("rounded to {}", to_string(kernel.result_layout(0), kernel.domain)); break;

@@ -17,7 +17,7 @@
 namespace gradc::ir {
 namespace {
 // In the order of OpKind: map, view, contract, reduce, source, gradient.
-constexpr std::array<std::string_view, 6> fills = {"#fff6d5", "#eeeeee", "#ffc9b9", "#cfe3ff", "#d8f3dc", "#e8d7f7"};
+constexpr std::array<std::string_view, 7> fills = {"#fff6d5", "#eeeeee", "#ffc9b9", "#cfe3ff", "#d8f3dc", "#e8d7f7", "#fde2c8"};
 
 std::string escaped(std::string_view text) {
   std::string result;

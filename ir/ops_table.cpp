@@ -15,6 +15,7 @@ constexpr Section sections[] = {
     {OpKind::contract, "products summed over what the result lacks."},
     {OpKind::reduce, "many elements become one. The listed axes vanish."},
     {OpKind::source, "values from outside, constants, random numbers."},
+    {OpKind::loop, "a graph that runs again and again."},
     {OpKind::gradient, "gone once gradients are expanded."},
 };
 
@@ -33,11 +34,11 @@ std::string traits_text(uint32_t traits) {
 }  // namespace
 
 std::string_view kind_name(OpKind kind) {
-  constexpr std::string_view names[] = {"map", "view", "contract", "reduce", "source", "gradient"};
+  constexpr std::string_view names[] = {"map", "view", "contract", "reduce", "source", "gradient", "loop"};
   return names[static_cast<size_t>(kind)];
 }
 std::string_view attr_kind_name(AttrKind kind) {
-  constexpr std::string_view names[] = {"integer", "number", "text", "integers", "element", "dense"};
+  constexpr std::string_view names[] = {"integer", "number", "text", "integers", "element", "dense", "function"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -50,7 +51,7 @@ std::string operations_table() {
       if (row.kind != section.kind) continue;
       std::string attributes;
       for (Attr attr : row.attributes) attributes += fmt::format("{}{}: {}{}", attributes.empty() ? "" : ", ", attr_name(attr), is_optional(attr) ? "optional " : "", attr_kind_name(attr_kind(attr)));
-      text += fmt::format("| `{}` | {} | {} | {} | {} |\n", row.name, row.operands, attributes, cell(row.doc), traits_text(row.traits));
+      text += fmt::format("| `{}` | {} | {} | {} | {} |\n", row.name, row.operands < 0 ? "any" : fmt::format("{}", row.operands), attributes, cell(row.doc), traits_text(row.traits));
     }
   }
   return text;

@@ -156,6 +156,7 @@ class Generator {
   Value softmax();
   Value normalise();
   Value dense();
+  Value loop();
 
   RandomGraph finish();
 

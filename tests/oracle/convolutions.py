@@ -61,8 +61,9 @@ def padded(x, around, mode="constant", value=0.0):
 class Case:
     """call: what gradc applies to x, `as f` where it has parameters; shapes: those of f's parameters; result(x, p): the same in PyTorch; start: of states."""
 
-    def __init__(self, kind, call, image, result, shapes=(), states=()):
+    def __init__(self, kind, call, image, result, shapes=(), states=(), spread=0.5):
         self.kind, self.call, self.image, self.result, self.shapes, self.states = kind, call, list(image), result, dict(shapes), dict(states)
+        self.spread = spread   # standard deviation of parameters
 
 
 def text(value):
@@ -239,7 +240,7 @@ def compare(group, number, folder, gradc, *options):
         name = f"c{i}"
         values = {"x": torch.randn(case.image, generator=generator)}
         for parameter, shape in case.shapes.items():
-            values[f"f.{parameter}"] = torch.randn(shape, generator=generator) * 0.5
+            values[f"f.{parameter}"] = torch.randn(shape, generator=generator) * case.spread
         for state, shape in case.states.items():
             values[f"f.{state}"] = torch.rand(shape, generator=generator) + 0.5
         double = {key: value.double().requires_grad_(key[2:] not in case.states) for key, value in values.items()}
