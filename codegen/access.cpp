@@ -96,6 +96,7 @@ using Rule = Access (*)(const ir::Node&, const ir::Shape&, At, IndexSpace&);
 #define RULE_index(name) nullptr
 #define RULE_source(name) nullptr
 #define RULE_gradient(name) nullptr
+#define RULE_loop(name) nullptr
 #define RULE_view(name) &name
 constexpr Rule rules[] = {
 #define OP(name, kind, operands, attributes, rule, traits, doc) RULE_##kind(name),

@@ -25,6 +25,26 @@ Block block(size_t bytes) {
 }
 }  // namespace
 
+void Rounds::next() {
+  ++phase_;
+  for (size_t l = entry_.loops.size(); l-- > 0;) {   // inner loops first
+    const program::LoopT& loop = *entry_.loops[l];
+    if (loop.end != phase_) continue;
+    if (static_cast<uint64_t>(++round_[l]) < loop.rounds) {
+      phase_ = loop.begin;
+      return;
+    }
+    round_[l] = 0;
+  }
+}
+
+int64_t Rounds::offset(const program::CallT& call, size_t argument) const {
+  int64_t bytes = 0;
+  for (const program::Move& move : call.moves)
+    if (move.arg() == argument) bytes += move.stride() * (move.alternate() ? round_[move.loop()] % 2 : round_[move.loop()]);
+  return bytes;
+}
+
 ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> calls, const ir::Bindings& bindings, const Target& target, int64_t grain,
                      const std::map<std::string, ir::Layout>& layouts) {
   ir::Module module;
@@ -54,8 +74,8 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
     if (auto it = bindings.find("@" + v->name); it != bindings.end()) runtime::arrange({v->type->layout}, v->type->shape, ir::element_bytes(it->second.type.element), it->second.bytes().data(), variables.get() + v->offset);
   for (const auto& port : entry.inputs) load(bindings.at(port->name), at(*port->place));
 
-  for (const auto& phase : entry.phases)
-    for (const auto& strand : phase->strands) {
+  for (Rounds rounds(entry); !rounds.done(); rounds.next())
+    for (const auto& strand : entry.phases[rounds.phase()]->strands) {
       const uint64_t units = strand->calls.front()->units;
       const bool same = std::all_of(strand->calls.begin(), strand->calls.end(), [&](const auto& call) { return call->units == units; });
       uint64_t step = strand->block > 0 ? strand->block : grain > 0 && same ? static_cast<uint64_t>(grain) : strand->calls.front()->grain;
@@ -63,7 +83,7 @@ ir::Bindings execute(const ir::Function& function, std::vector<ir::KernelCall> c
         for (const auto& call : strand->calls) {
           const uint64_t begin = first * call->units / units, end = std::min(first + step, units) * call->units / units;
           std::vector<char*> args;
-          for (size_t a = 0; a < call->args.size(); ++a) args.push_back(at(call->args[a]) - (call->unit_bytes.empty() ? 0 : begin * call->unit_bytes[a]));
+          for (size_t a = 0; a < call->args.size(); ++a) args.push_back(at(call->args[a]) + rounds.offset(*call, a) - (call->unit_bytes.empty() ? 0 : begin * call->unit_bytes[a]));
           jit.lookup<gradc_kernel>(kernels.symbol(call->kernel))(args.data(), static_cast<int64_t>(begin), static_cast<int64_t>(end), scratch.get() + entry.local_bytes);
         }
     }

@@ -52,7 +52,8 @@ Frame::Frame(const ir::Kernel& kernel, const std::string& symbol, llvm::Module& 
     load->setMetadata(llvm::LLVMContext::MD_invariant_load, llvm::MDNode::get(context, {}));
     load->setMetadata(llvm::LLVMContext::MD_nonnull, llvm::MDNode::get(context, {}));
     load->setMetadata(llvm::LLVMContext::MD_noundef, llvm::MDNode::get(context, {}));
-    load->setMetadata(llvm::LLVMContext::MD_align, constant(64));
+    const bool aligned = std::find(kernel.unaligned.begin(), kernel.unaligned.end(), static_cast<int>(argument)) == kernel.unaligned.end();
+    load->setMetadata(llvm::LLVMContext::MD_align, constant(aligned ? 64 : ir::element_bytes(buffer.type.element)));
     if (buffer.type.bytes() > 0) load->setMetadata(llvm::LLVMContext::MD_dereferenceable, constant(buffer.type.bytes()));
     buffer.pointer = load;
   };

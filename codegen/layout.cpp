@@ -107,7 +107,12 @@ class Chooser {
   const Target& target_;
   std::vector<Buffer> buffers_;
   std::map<std::string, size_t> variables_;
-  std::vector<std::vector<size_t>> buffer_of_;   // per entry, per value
+  // An entry, or the body of a loop in it: its kernels, and the buffer of each value.
+  struct Scope {
+    std::vector<KernelCall>* calls;
+    std::vector<size_t> of;
+  };
+  std::vector<Scope> scopes_;
 
   size_t add(const Type& type, const std::string& variable = "") {
     Buffer buffer{type, variable};
@@ -142,9 +147,12 @@ class Chooser {
       }
       for (const Result& r : f.results)
         if (!r.write) callers(r.value);
-      buffer_of_.push_back(std::move(of));
+      scopes_.push_back({entry.calls, std::move(of)});
     }
-    for (size_t e = 0; e < entries_.size(); ++e) turn(e);
+    for (size_t s = 0; s < scopes_.size(); ++s)   // grows
+      for (size_t c = 0; c < scopes_[s].calls->size(); ++c)
+        if ((*scopes_[s].calls)[c].loop) collect((*scopes_[s].calls)[c], s);
+    for (size_t s = 0; s < scopes_.size(); ++s) turn(s);
     for_calls([&](size_t e, const KernelCall& call) {
       if (call.kernel.form == Form::pairs) buffer(e, call.results[0]).pairs = call.kernel.result_layout(0);
       if (call.kernel.form != Form::contract) return;
@@ -158,25 +166,47 @@ class Chooser {
 
   void turn(size_t e) {
     std::map<Value, std::set<std::vector<int64_t>>> read;   // how; {}: otherwise
-    for (const KernelCall& call : *entries_[e].calls) {
+    for (const KernelCall& call : *scopes_[e].calls) {
+      if (call.loop)
+        for (Value v : call.arguments) read[v].insert(std::vector<int64_t>{});
       const Function& body = call.kernel.body;
       for (size_t a = 0; a < call.arguments.size(); ++a)
         for (const Node& node : body.nodes)
           for (Value operand : node.operands)
             if (operand == body_input(call.kernel, a)) read[call.arguments[a]].insert(node.op == Op::transpose ? node.attrs.integers(Attr::axes) : std::vector<int64_t>{});
     }
-    for (const KernelCall& call : *entries_[e].calls)
+    for (const KernelCall& call : *scopes_[e].calls)
       for (Value v : call.results)
         if (Buffer& b = buffer(e, v); call.kernel.form == Form::contract && b.type.rank() > 2 && b.inside && b.variable.empty() && read[v].size() == 1) b.order = *read[v].begin();
   }
 
-  // Calls visit(entry, call) for all kernels.
+  // Captures are the buffers outside. What a loop cuts in slices or puts together is row-major.
+  void collect(const KernelCall& call, size_t outside) {
+    LoopCall& loop = *call.loop;
+    std::vector<size_t> of(loop.body.size());
+    auto plain = [&](size_t buffer) { buffers_[buffer].may_block = buffers_[buffer].may_pitch = buffers_[buffer].inside = false; };
+    for (uint32_t i = 0; i < loop.body.size(); ++i) {
+      of[i] = add(loop.body.nodes[i].type);
+      if (loop.body.nodes[i].op == Op::literal) plain(of[i]);
+    }
+    const std::vector<Value> inputs = loop.body.inputs();
+    for (size_t k = 0; k < inputs.size(); ++k) {
+      const size_t there = scopes_[outside].of[call.arguments[k].id];
+      if (static_cast<int64_t>(k) >= loop.carries + loop.slices) of[inputs[k].id] = there;
+      else plain(of[inputs[k].id]), plain(there);
+    }
+    for (const Result& r : loop.body.results) plain(of[r.value.id]);
+    for (Value v : call.results) plain(scopes_[outside].of[v.id]);
+    scopes_.push_back({&loop.calls, std::move(of)});
+  }
+
+  // Calls visit(scope, call) for all kernels.
   template <class Visit>
   void for_calls(Visit visit) {
-    for (size_t e = 0; e < entries_.size(); ++e)
-      for (KernelCall& call : *entries_[e].calls) visit(e, call);
+    for (size_t s = 0; s < scopes_.size(); ++s)
+      for (KernelCall& call : *scopes_[s].calls) visit(s, call);
   }
-  Buffer& buffer(size_t entry, Value v) { return buffers_[buffer_of_[entry][v.id]]; }
+  Buffer& buffer(size_t scope, Value v) { return buffers_[scopes_[scope].of[v.id]]; }
 
   void write() {
     for_calls([&](size_t e, KernelCall& call) {
@@ -190,6 +220,7 @@ class Chooser {
   bool refuse() {
     bool changed = false;
     for_calls([&](size_t e, const KernelCall& call) {
+      if (call.loop) return;   // its kernels say what fits
       for (size_t a = 0; a < call.arguments.size(); ++a) {
         Buffer& b = buffer(e, call.arguments[a]);
         bool fits = b.layout().row_major() || !b.pairs.row_major() || !b.order.empty() || (b.blocked() ? reads_blocks(call.kernel, a) : reads_rows(call.kernel, a));

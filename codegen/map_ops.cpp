@@ -132,6 +132,7 @@ using Rule = LlvmValue (*)(Map&);
 #define RULE_reduce(name) nullptr
 #define RULE_index(name) nullptr
 #define RULE_source(name) nullptr
+#define RULE_loop(name) nullptr
 #define RULE_gradient(name) nullptr
 constexpr Rule rules[] = {
 #define OP(name, kind, operands, attributes, rule, traits, doc) RULE_##kind(name),

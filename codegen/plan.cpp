@@ -32,19 +32,29 @@ EntryNotes Planner::run() {
     variable_at[v->name] = v->offset;
     for (const program::LayoutDigit& digit : v->type->layout) variable_layout[v->name].digits.push_back({digit.axis(), digit.divisor(), digit.extent()});
   }
+  EntryNotes listed;
+  listing = &listed;
+  plan();
+  emit();
+  listed.buffers = std::move(notes.buffers);
+  return listed;
+}
+
+void Planner::plan() {
+  constexpr int64_t few_rows = 16;   // in rounds of loops more are shared out by rows: what follows a product needs no barrier then
   place.resize(f.size());
   placed.resize(f.size());
   bool updates = std::any_of(f.results.begin(), f.results.end(), [](const Result& r) { return r.write; });
   for (KernelCall& call : calls)
-    if (call.kernel.form == Form::contract) share_out_columns(call.kernel, !updates);
+    if (call.kernel.form == Form::contract && (!body_of || call.kernel.domain.empty() || shape_size(call.kernel.domain) < few_rows * call.kernel.domain.back())) share_out_columns(call.kernel, !updates);
   index();
   add_dependencies();
   write_in_place();
   assign_phases();
+  separate_loops();
+  plan_rounds();
   choose_blocks();
   place_values();
-  emit();
-  return std::move(notes);
 }
 
 void Planner::index() {
@@ -125,6 +135,7 @@ void Planner::separate(int earlier, int later, std::string why) {
 
 bool Planner::overwrite(int writer, const std::string& name, Value value) {
   KernelCall& call = calls[writer];
+  if (call.loop) return false;
   if (layout[value.id] != variable_layout[name]) return false;
   std::vector<int> readers;
   for (size_t c = 0; c < calls.size(); ++c)
@@ -172,6 +183,8 @@ void Planner::append_copy(const std::string& name, Value value, int loss_call) {
 std::string Planner::barrier_between(int before, int c) const {
   if (auto it = apart[c].find(before); it != apart[c].end()) return it->second;
   const Kernel &reader = calls[c].kernel, &writer = calls[before].kernel;
+  if (calls[c].loop) return "is a loop";
+  if (calls[before].loop) return "comes after a loop";
   if (reader.form == Form::column && reader.kept == 0) return "sums over all of its rows";
   if (follows(before, c)) return "";
   if (reader.units != writer.units) return fmt::format("is shared out in {} unit{}, not in {}", reader.units, reader.units == 1 ? "" : "s", writer.units);
@@ -213,6 +226,7 @@ bool Planner::written_in_runs(int c, Value v, int64_t runs) const {
 
 bool Planner::reads_by_rows(int c, Value v) const {
   const KernelCall& call = calls[c];
+  if (call.loop) return false;
   for (size_t a = 0; a < call.arguments.size(); ++a) {
     if (call.arguments[a] != v) continue;
     int rows = argument_rows(call.kernel, a);
@@ -223,6 +237,7 @@ bool Planner::reads_by_rows(int c, Value v) const {
 
 bool Planner::written_by_rows(int c, Value v) const {
   const KernelCall& call = calls[c];
+  if (call.loop) return false;
   size_t r = std::find(call.results.begin(), call.results.end(), v) - call.results.begin();
   return r < call.results.size() && result_rows(call.kernel, r) > 0;
 }

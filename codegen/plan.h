@@ -1,6 +1,7 @@
 // The plan of an entry: kernels in phases and granules, and a place in memory for every value. See plan.cpp for the rules.
 #pragma once
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct EntryNotes {
   struct Call {
     ir::KernelCall call;
     std::vector<int> from;      // per argument: the call that computes it, or -1
+    std::shared_ptr<const ir::Function> function;   // whose values these are: a loop's body; null: the entry's
   };
   struct Barrier {
     int later, earlier;         // calls

@@ -1,6 +1,8 @@
 // Planner: the entry as tables of the program (runtime/program.fbs), and notes for dumps.
 #include <algorithm>
+#include <limits>
 #include <tuple>
+#include <utility>
 
 #include "codegen/planner.h"
 #include "ir/check.h"
@@ -28,8 +30,21 @@ std::unique_ptr<program::PortT> Planner::port(const std::string& name, Value v) 
 }
 
 std::unique_ptr<program::CallT> Planner::emit_call(int c) {
-  const KernelCall& call = calls[c];
+  KernelCall& call = calls[c];
   auto out = std::make_unique<program::CallT>();
+  call.kernel.unaligned.clear();
+  for (const std::vector<Value>* list : {&call.arguments, &call.results})
+    for (const Value& v : *list) {
+      const int number = static_cast<int>((list == &call.results ? call.arguments.size() : 0) + static_cast<size_t>(&v - list->data()));
+      auto moving = steps.find(v);
+      if (moving == steps.end()) continue;
+      bool aligned = true;
+      for (const Step& step : moving->second) {
+        out->moves.push_back(program::Move(static_cast<uint32_t>(number), step.loop, step.stride, step.alternate));
+        aligned = aligned && step.stride % static_cast<int64_t>(alignment) == 0;
+      }
+      if (!aligned) call.kernel.unaligned.push_back(number);
+    }
   out->kernel = kernels.add(call.kernel);
   for (Value v : call.arguments) out->args.push_back(place[v.id]), out->bytes += static_cast<double>(f.type(v).bytes());
   for (Value v : call.results) {
@@ -86,9 +101,15 @@ void Planner::emit() {
     if (r.write) entry->writes.push_back(r.name);
     else entry->outputs.push_back(port(r.name, r.value));
   }
-  int phases = calls.empty() ? 0 : last_phase() + 1;
-  for (int p = 0; p < phases; ++p) entry->phases.push_back(std::make_unique<program::PhaseT>());
-  entry->first_update = phases;
+  entry->first_update = std::numeric_limits<uint32_t>::max();
+  emit_phases(*entry);
+  entry->first_update = std::min<uint32_t>(entry->first_update, static_cast<uint32_t>(entry->phases.size()));
+  entry->arena_bytes = arena.bytes;
+  entry->local_bytes = aligned(entry->local_bytes);
+  program.entries.push_back(std::move(entry));
+}
+
+void Planner::emit_phases(program::EntryT& entry) {
   // Long strands first: whoever is done early finds short ones to take.
   std::vector<std::unique_ptr<program::StrandT>> made(strands.size());
   std::vector<size_t> order;
@@ -98,42 +119,50 @@ void Planner::emit() {
     if (s.calls.empty()) continue;
     order.push_back(i);
     made[i] = std::make_unique<program::StrandT>();
+    if (calls[s.calls.front()].loop) continue;
     int64_t g = strand_grain(s);
     made[i]->block = static_cast<uint64_t>(calls[order_of(s).front()].kernel.block);
     made[i]->granules = static_cast<uint32_t>((s.units + g - 1) / g);
     for (int c : order_of(s)) {
       made[i]->calls.push_back(emit_call(c));
       for (const Node& node : calls[c].kernel.body.nodes)
-        if (node.loc.role == Loc::Role::recomputation) entry->recomputed += work(calls[c].kernel.body, node);
+        if (node.loc.role == Loc::Role::recomputation) entry.recomputed += work(calls[c].kernel.body, node);
       auto call = made[i]->calls.back().get();
       weight[i] += call->flops + call->bytes;
-      for (size_t a = call->args.size() - call->outputs; a < call->args.size(); ++a)
-        if (call->args[a].space() == program::Space::variables) entry->first_update = std::min<uint32_t>(entry->first_update, s.phase);
     }
   }
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return std::tuple(strands[a].phase, -weight[a]) < std::tuple(strands[b].phase, -weight[b]);
   });
-  std::vector<int> listed;
+  std::vector<int> number(calls.size(), -1);                 // as the entry lists them; of a loop its first one
+  std::vector<std::pair<size_t, std::vector<EntryNotes::Barrier>>> barriers;
+  int current = -1;
   for (size_t i : order) {
-    for (int c : order_of(strands[i])) listed.push_back(c);
-    entry->phases[strands[i].phase]->strands.push_back(std::move(made[i]));
+    const Strand& s = strands[i];
+    const int loop = calls[s.calls.front()].loop ? s.calls.front() : -1;
+    if (s.phase != std::exchange(current, s.phase)) {
+      if (static_cast<size_t>(s.phase) < notes.barriers.size()) barriers.emplace_back(entry.phases.size(), notes.barriers[s.phase]);
+      if (loop < 0) entry.phases.push_back(std::make_unique<program::PhaseT>());
+    }
+    if (loop >= 0) {
+      number[loop] = static_cast<int>(listing->calls.size());
+      emit_rounds(loop, entry);
+      continue;
+    }
+    for (int c : order_of(s)) {
+      number[c] = static_cast<int>(listing->calls.size());
+      listing->calls.push_back({calls[c], {}, body_of ? std::shared_ptr<const Function>(body_of, &f) : nullptr});
+      for (Value v : calls[c].arguments) listing->calls.back().from.push_back(producer[v.id] < 0 ? -1 : number[producer[v.id]]);
+    }
+    for (const auto& call : made[i]->calls)
+      for (size_t a = call->args.size() - call->outputs; a < call->args.size(); ++a)
+        if (call->args[a].space() == program::Space::variables) entry.first_update = std::min(entry.first_update, static_cast<uint32_t>(entry.phases.size() - 1));
+    entry.phases.back()->strands.push_back(std::move(made[i]));
   }
-  take_notes(listed);
-  entry->arena_bytes = arena.bytes;
-  entry->local_bytes = aligned(local_bytes);
-  program.entries.push_back(std::move(entry));
-}
-
-void Planner::take_notes(const std::vector<int>& listed) {
-  std::vector<int> number(calls.size(), -1);
-  for (size_t i = 0; i < listed.size(); ++i) number[listed[i]] = static_cast<int>(i);
-  for (int c : listed) {
-    notes.calls.push_back({calls[c], {}});
-    for (Value v : calls[c].arguments) notes.calls.back().from.push_back(producer[v.id] < 0 ? -1 : number[producer[v.id]]);
-  }
-  for (auto& phase_barriers : notes.barriers)
-    for (EntryNotes::Barrier& barrier : phase_barriers) barrier.later = number[barrier.later], barrier.earlier = number[barrier.earlier];
+  entry.local_bytes = std::max(entry.local_bytes, local_bytes);
+  listing->barriers.resize(entry.phases.size());
+  for (auto& [phase, of] : barriers)
+    for (EntryNotes::Barrier& barrier : of) listing->barriers[phase].push_back({number[barrier.later], number[barrier.earlier], barrier.why});
 }
 
 std::vector<int> Planner::order_of(const Strand& s) const {

@@ -99,15 +99,17 @@ void Planner::place_values() {
     const Node& node = f.nodes[i];
     if (node.op == Op::variable) put(Value{i}, program::Space::variables, variable_at.at(node.attrs.text(Attr::name)));
     if (node.op == Op::literal && (kept[i] || !readers[i].empty())) put(Value{i}, program::Space::constants, add_constant(node, program.constants));
-    if (node.op != Op::input && (producer[i] < 0 || placed[i])) continue;
+    if ((node.op != Op::input && (producer[i] < 0 || placed[i])) || outside.count(Value{i}) || placed_by_loop(Value{i})) continue;
     values.push_back(Value{i});
     lifetimes.push_back(lifetime(Value{i}, readers[i], kept[i]));
   }
+  place_carries(lifetimes, readers, kept);
   arena = plan_arena(lifetimes);
   for (size_t i = 0; i < values.size(); ++i) {
     put(values[i], program::Space::arena, arena.offsets[i]);
     notes.buffers.push_back({values[i], lifetimes[i], arena.offsets[i]});
   }
+  take_carries({arena.offsets.begin() + static_cast<int64_t>(values.size()), arena.offsets.end()});
 }
 
 Lifetime Planner::lifetime(Value v, const std::vector<int>& readers, bool kept) const {

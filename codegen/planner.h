@@ -1,5 +1,5 @@
-// The planner of one entry, in three files: plan.cpp (what comes before what, phases and strands), plan_places.cpp (blocks and memory), plan_emit.cpp (the
-// program's tables). Internal to them; plan.h is what others see.
+// The planner of one entry, in four files: plan.cpp (what comes before what, phases and strands), plan_places.cpp (blocks and memory), plan_loops.cpp (the rounds of
+// loops: planners of their own), plan_emit.cpp (the program's tables). Internal to them; plan.h is what others see.
 #pragma once
 #include <map>
 #include <memory>
@@ -39,8 +39,10 @@ struct Planner {
     std::vector<int> calls;
   };
   std::vector<Strand> strands;
-  EntryNotes notes;
+  EntryNotes notes;               // by phase and call of this planner
+  EntryNotes* listing = nullptr;  // of the entry, as it lists them
   EntryNotes run();
+  void plan();
   void index();
   void add_dependencies();
   bool comes_after(int later, int earlier) const;
@@ -82,6 +84,28 @@ struct Planner {
   ArenaPlan arena;
   void place_values();
 
+  // ---- loops
+
+  // Planned like an entry whose inputs and results lie where the loop says; what else it stores lies in a region of this arena.
+  struct Rounds;
+  std::map<int, std::shared_ptr<Rounds>> rounds;   // per call that is a loop
+  std::shared_ptr<LoopCall> body_of;               // what this is a round of
+  std::set<Value> outside;                         // of a round: its inputs and results
+  struct Step {                                    // from round to round
+    uint32_t loop;                                 // of the entry
+    int64_t stride;
+    bool alternate;                                // between two places
+  };
+  std::map<Value, std::vector<Step>> steps;        // values that lie elsewhere in each round of a loop around
+  void separate_loops();
+  void plan_rounds();
+  // Places that carries live in, with what goes into them and what is stacked of them.
+  void place_carries(std::vector<Lifetime>&, const std::vector<std::vector<int>>& readers, const std::vector<bool>& kept);
+  void take_carries(const std::vector<uint64_t>& offsets);
+  void move(uint64_t bytes);                       // all places in the arena
+  void emit_rounds(int c, program::EntryT&);
+  bool placed_by_loop(Value v) const;
+
   std::vector<int> position;   // per call: in its strand
   Lifetime lifetime(Value v, const std::vector<int>& readers, bool kept) const;
   // Bytes from one row to the next, if all rows together repeat what one of them does (row-major, pitched, blocked).
@@ -90,7 +114,7 @@ struct Planner {
   std::unique_ptr<program::CallT> emit_call(int c);
   static double work(const Function& body, const Node& node);
   void emit();
-  void take_notes(const std::vector<int>& listed);
+  void emit_phases(program::EntryT&);
   // The calls of a strand, each after those of the same strand that it reads.
   std::vector<int> order_of(const Strand& s) const;
 };

@@ -27,7 +27,8 @@ std::string units_text(const Kernel& kernel) {
       break;
     case Form::row:
     case Form::pairs:
-    case Form::scatter: break;
+    case Form::scatter:
+    case Form::loop: break;
   }
   return fmt::format("{} units, one a row", kernel.units);
 }
@@ -59,6 +60,7 @@ std::string schedule(const Kernel& kernel, const Target& target, const ContractC
   std::string how;
   switch (kernel.form) {
     case Form::contract: how = contract_schedule(kernel, target, choice); break;
+    case Form::loop: break;   // the plan lists its kernels
     case Form::row: how = "row by row, lanes along a row"; break;
     case Form::column: how = "columns in registers, row by row"; break;
     case Form::scatter: how = "indices in order, lanes along a row"; break;

@@ -27,6 +27,8 @@ class EntryText {
     for (size_t p = 0; p < entry_.phases.size(); ++p) {
       line(0, "");
       if (p > 0) barrier(p);
+      for (const auto& loop : entry_.loops)
+        if (loop->begin == p) line(1, "{} of {}: phase{} {}", count(loop->rounds, "round"), loop->name, loop->end - loop->begin > 1 ? "s" : "", loop->end - loop->begin > 1 ? fmt::format("{} to {}", loop->begin, loop->end - 1) : fmt::format("{}", p));
       line(1, "phase {}", p);
       for (const auto& strand : entry_.phases[p]->strands) {
         const program::CallT& first = *strand->calls.front();
@@ -39,7 +41,8 @@ class EntryText {
 
  private:
   const program::EntryT& entry_;
-  const ir::Function& f_;
+  const ir::Function& f_;                // the entry's
+  const ir::Function* of_ = nullptr;    // of the call that is printed
   const codegen::EntryNotes& notes_;
   const DumpRequest& request_;
   std::string text_;
@@ -63,7 +66,7 @@ class EntryText {
   }
 
   std::string name(ir::Value v) const {
-    const ir::Node& node = f_[v];
+    const ir::Node& node = (*of_)[v];
     if (node.op == Op::input) return node.attrs.text(Attr::name);
     if (node.op == Op::variable) return "@" + node.attrs.text(Attr::name);
     return fmt::format("%{}", v.id);
@@ -72,6 +75,7 @@ class EntryText {
 
   void call(const program::CallT& planned, size_t number) {
     const codegen::EntryNotes::Call& note = notes_.calls[number];
+    of_ = note.function ? note.function.get() : &f_;
     const ir::Kernel& kernel = note.call.kernel;
     line(3, "#{} {}  (kernel {})", number, planned.name, planned.kernel);
     line(4, "{}", codegen::schedule(kernel, request_.target, request_.kernels.choice(planned.kernel)));
@@ -100,15 +104,15 @@ class EntryText {
       line(4, "apart from #{} ({}): {}", edge.first, values.size() > 2 ? fmt::format("{} values", values.size()) : fmt::format("{}", fmt::join(values, ", ")), edge.second);
   }
 
-  std::string type(ir::Value v) const { return fmt::format("{}{}", ir::element_name(f_.type(v).element), ir::to_string(f_.type(v).shape)); }
+  std::string type(ir::Value v) const { return fmt::format("{}{}", ir::element_name(of_->type(v).element), ir::to_string(of_->type(v).shape)); }
 
   // How a matrix lies that is not row-major.
-  std::string order(ir::Value v, const ir::Layout& layout) const { return layout.row_major() ? "" : " as " + ir::to_string(layout, f_.type(v).shape); }
+  std::string order(ir::Value v, const ir::Layout& layout) const { return layout.row_major() ? "" : " as " + ir::to_string(layout, of_->type(v).shape); }
 
   // What a result is to the function, if it is anything: "loss", "@net.w".
   std::string result(const ir::KernelCall& call, size_t r, const program::Place& at) const {
     if (r >= call.results.size()) return place(at);   // a copy
-    for (const ir::Result& out : f_.results)
+    for (const ir::Result& out : of_->results)
       if (out.value == call.results[r]) return fmt::format("{}{}{} at {}", out.write ? "@" : "", out.name, order(out.value, call.kernel.result_layout(r)), place(at));
     return fmt::format("{} {}{} at {}", name(call.results[r]), type(call.results[r]), order(call.results[r], call.kernel.result_layout(r)), place(at));
   }

@@ -193,7 +193,7 @@ std::vector<std::pair<std::string, char>> parameters_of(const Builtin& builtin) 
 std::span<const Builtin> builtins() {
   static const std::vector<Builtin> all = [] {
     std::vector<Builtin> rows(std::begin(table), std::end(table));
-    for (std::span<const Builtin> more : {shape_builtins(), window_builtins(), index_builtins()}) rows.insert(rows.end(), more.begin(), more.end());
+    for (std::span<const Builtin> more : {shape_builtins(), window_builtins(), index_builtins(), loop_builtins()}) rows.insert(rows.end(), more.begin(), more.end());
     return rows;
   }();
   return all;

@@ -26,6 +26,7 @@ struct Builtin {
 
 std::span<const Builtin> builtins();
 std::span<const Builtin> shape_builtins();   // those of elaborate_builtins_shape.cpp
+std::span<const Builtin> loop_builtins();     // of elaborate_loops.cpp
 std::span<const Builtin> window_builtins();   // and of elaborate_builtins_windows.cpp
 std::span<const Builtin> index_builtins();    // and of elaborate_builtins_index.cpp
 const Builtin* find_builtin(std::string_view name);

@@ -29,7 +29,9 @@ std::string Elaborator::full_path(const std::string& name) const {
 
 std::string Elaborator::new_name(const std::string& kind) {
   if (frames.empty()) return kind;
-  return full_path(fmt::format("{}{}", kind, ++frames.back().ordinals[kind]));
+  std::string path = full_path(fmt::format("{}{}", kind, ++frames.back().ordinals[kind]));
+  note_made_in_scan(path);
+  return path;
 }
 
 // ---- binding
@@ -179,6 +181,7 @@ Value Elaborator::configure(const LayerKind& kind, Args args, const Span& span, 
     // A name that is bound again in the same body is another layer.
     int count = frames.empty() || pinned ? 1 : ++frames.back().ordinals["let " + name_hint];
     value->path = full_path(count == 1 ? name_hint : fmt::format("{}{}", name_hint, count));
+    note_made_in_scan(value->path);
   }
   return Layer{value};
 }

@@ -223,7 +223,7 @@ Value Elaborator::random(RandomSource source, const ir::Shape& shape, const Span
   int site = sites_.emplace(key, static_cast<int>(sites_.size()) + 1).first->second;
   ir::Type index{ElementType::i64, {}};
   ir::Value seed = input("seed", index);
-  ir::Value step = out->initial ? b.constant(0, index) : input("step", index);
+  ir::Value step = step_key();
   // Along the sample axis the element number counts samples of the epoch, so that chunk sizes change nothing.
   bool by_sample = out->rows > 0 && !shape.empty() && shape[0] == out->rows;
   ir::Value row = by_sample ? input("row", index) : b.constant(0, index);

@@ -22,7 +22,8 @@ std::vector<bool> Elaborator::reached(ir::Value root) const {
     stack.pop_back();
     const ir::Node& node = out->function[v];
     // Integers and bools have no cotangent; stop_gradient ends it.
-    if (seen[v.id] || !ir::is_float(node.type.element) || node.op == Op::stop_gradient) continue;
+    bool tuple = ir::info(node.op).traits & ir::tuple;
+    if (seen[v.id] || (!tuple && !ir::is_float(node.type.element)) || node.op == Op::stop_gradient) continue;
     seen[v.id] = true;
     stack.insert(stack.end(), node.operands.begin(), node.operands.end());
   }

@@ -49,6 +49,7 @@ Value Elaborator::declare_variable(const std::string& path, ir::VariableKind kin
     if (kind == ir::VariableKind::parameter && !ir::is_float(wanted->element))
       return fail(DiagnosticId::wrong_element_type, declared->span, fmt::format("a `param` is trained and must be floating-point, not {}", ir::to_string(*wanted)), "", {}, {"`state` carries numbers of any type"});
   }
+  if (made_in_scan(path, span)) return Poison{};
   if (const ir::Variable* known = program.module.variable(path)) {
     if (wanted && known->type != *wanted)
       return fail(DiagnosticId::shape_mismatch, span, fmt::format("`{}` is {} here, but {} where it was used before", path, ir::to_string(*wanted), ir::to_string(known->type)), "", {},
@@ -93,6 +94,7 @@ Value Elaborator::read_variable(const std::string& path) {
 
 void Elaborator::write_variable(const std::string& path, const Value& value, const Span& value_span, const Span& at) {
   if (frozen(path)) return;
+  if (!scans.empty()) return void(fail(DiagnosticId::bad_scan, at, "nothing can be assigned in a round of a loop", "", {{scans.back().at, "the loop"}}, {"a carry goes from round to round; what it is at the end can be assigned behind the loop"}));
   const ir::Variable* v = program.module.variable(path);
   ir::Value node = coerce(value, v->type, value_span, fmt::format("`{}`", path));
   if (!node.valid()) return;

@@ -25,6 +25,7 @@ struct Emission {
   std::map<const Scalar*, ir::Value> scalars;
   std::vector<ScalarPtr> kept;    // keeps the keys of `scalars` alive
   int64_t rows = 0;               // extent of the sample axis; 0: there is none
+  ir::Value key;                  // inside of a scan: what its random numbers have for the step
   bool initial = false;           // gives first values: random numbers do not depend on step and row
 };
 
@@ -56,6 +57,13 @@ struct Arg {
   std::vector<std::pair<std::string, Value>> overrides;   // pattern and value, for optimizers
 };
 using Args = std::vector<Arg>;
+
+/// A loop whose round is being run.
+struct ScanRun {
+  size_t frames;                  // as deep as the scan itself
+  std::vector<std::string> made;  // paths of layers that the round has made
+  Span at;
+};
 
 struct OptimizerRun;   // elaborate_optimizers.cpp
 
@@ -190,6 +198,11 @@ class Elaborator {
   std::vector<bool> reached(ir::Value root) const;   // by cotangents
   Value mark(const Value&);
 
+  // ---- elaborate_loops.cpp
+  ir::Value step_key();                                    // i64: which step, for random numbers
+  void note_made_in_scan(const std::string& path);         // a layer is made, perhaps in a round
+  bool made_in_scan(const std::string& path, const Span&); // reports it
+
   // ---- elaborate_sets.cpp: values over all parameters
   /// f for each parameter, with the entry of every operand that is a set and other operands as they are.
   Value map_set(const Values& operands, const Span&, const std::function<Value(const Values&)>& f);
@@ -234,6 +247,7 @@ class Elaborator {
   std::vector<std::string> frozen_paths;
   std::vector<Span> calls;            // call sites, outermost first
   std::vector<Frame> frames;
+  std::vector<ScanRun> scans;         // innermost last
   std::vector<const std::set<std::string>*> targets;   // names to mark, innermost last
   int loop_depth = 0;
   bool schedule_names = false;        // names of calls are looked up among the schedules first

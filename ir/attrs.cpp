@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "ir/check.h"
+#include "ir/graph.h"
 
 namespace gradc::ir {
 
@@ -41,6 +42,7 @@ bool same(const AttrValue& a, const AttrValue& b) {
              return std::bit_cast<uint64_t>(p) == std::bit_cast<uint64_t>(q);
            });
   }
+  if (auto x = std::get_if<FunctionPtr>(&a)) return *x == std::get<FunctionPtr>(b) || **x == *std::get<FunctionPtr>(b);
   return a == b;
 }
 size_t mix(size_t seed, size_t value) { return seed ^ (value + 0x9e3779b97f4a7c15ull + (seed << 6) + (seed >> 2)); }
@@ -53,6 +55,11 @@ size_t hash_of(const AttrValue& value) {
     size_t operator()(const std::vector<int64_t>& v) const {
       size_t h = v.size();
       for (int64_t x : v) h = mix(h, std::hash<int64_t>()(x));
+      return h;
+    }
+    size_t operator()(const FunctionPtr& v) const {   // of what tells most functions apart
+      size_t h = v->size();
+      for (const Node& node : v->nodes) h = mix(h, static_cast<size_t>(node.op));
       return h;
     }
     size_t operator()(const DensePtr& v) const {

@@ -15,8 +15,12 @@ namespace gradc::ir {
 using Dense = std::vector<double>;
 using DensePtr = std::shared_ptr<const Dense>;
 
+class Function;
+/// The body of a loop. Equal if the graphs are.
+using FunctionPtr = std::shared_ptr<const Function>;
+
 // The alternatives stand in the order of AttrKind.
-using AttrValue = std::variant<int64_t, double, std::string, std::vector<int64_t>, ElementType, DensePtr>;
+using AttrValue = std::variant<int64_t, double, std::string, std::vector<int64_t>, ElementType, DensePtr, FunctionPtr>;
 
 class Attrs {
  public:
@@ -33,6 +37,8 @@ class Attrs {
   const std::vector<int64_t>& integers(Attr a) const { return std::get<std::vector<int64_t>>(at(a)); }
   ElementType element(Attr a) const { return std::get<ElementType>(at(a)); }
   const Dense& dense(Attr a) const { return *std::get<DensePtr>(at(a)); }
+  const FunctionPtr& function(Attr a) const { return std::get<FunctionPtr>(at(a)); }
+  bool flag(Attr a) const { return has(a) && integer(a) != 0; }   // optional ones
 
   bool operator==(const Attrs&) const;   // numbers by bits, dense data by contents
   size_t hash() const;

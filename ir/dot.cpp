@@ -16,8 +16,8 @@
 
 namespace gradc::ir {
 namespace {
-// In the order of OpKind: map, view, contract, reduce, index, source, gradient.
-constexpr std::array<std::string_view, 7> fills = {"#fff6d5", "#eeeeee", "#ffc9b9", "#cfe3ff", "#c5eef0", "#d8f3dc", "#e8d7f7"};
+// In the order of OpKind: map, view, contract, reduce, index, source, gradient, loop.
+constexpr std::array<std::string_view, 8> fills = {"#fff6d5", "#eeeeee", "#ffc9b9", "#cfe3ff", "#c5eef0", "#d8f3dc", "#e8d7f7", "#fde2c8"};
 
 std::string escaped(std::string_view text) {
   std::string result;

@@ -5,6 +5,7 @@
 
 #include "ir/check.h"
 #include "ir/evaluate_rules.h"
+#include "ir/loop.h"
 #include "ir/philox.h"
 
 namespace gradc::ir {
@@ -74,6 +75,39 @@ Tensor random(const Call& c) {
   return result;
 }
 
+// ---- loops
+
+Tensor scan(const Call& c) {
+  const Loop loop(c.node);
+  const Function& body = loop.body();
+  Bindings round;
+  auto name = [&](size_t i) { return body[loop.inputs[i]].attrs.text(Attr::name); };
+  for (size_t i = 0; i < loop.inputs.size(); ++i)
+    if (!loop.is_slice(i)) round[name(i)] = c[i];
+  for (size_t k = 0; k < body.results.size(); ++k) c.parts.emplace_back(loop.result_type(static_cast<int64_t>(k)));
+  auto place = [](Tensor& stack, int64_t t, size_t bytes) { return stack.bytes().subspan(static_cast<size_t>(t) * bytes, bytes); };
+  for (int64_t i = 0; i < loop.length; ++i) {
+    const int64_t t = loop.backward ? loop.length - 1 - i : i;
+    for (size_t k = 0; k < loop.inputs.size(); ++k) {
+      if (!loop.is_slice(k)) continue;
+      Tensor slice(body.type(loop.inputs[k]));
+      auto from = c[k].bytes().subspan(static_cast<size_t>(t) * slice.bytes().size(), slice.bytes().size());
+      std::copy(from.begin(), from.end(), slice.bytes().begin());
+      round[name(k)] = std::move(slice);
+    }
+    Bindings results = evaluate(body, round);
+    for (size_t k = 0; k < body.results.size(); ++k) {
+      Tensor& made = results.at(body.results[k].name);
+      if (loop.is_carry(k)) round[name(k)] = std::move(made);
+      else std::copy(made.bytes().begin(), made.bytes().end(), place(c.parts[k], t, made.bytes().size()).begin());
+    }
+  }
+  for (int64_t k = 0; k < loop.carries; ++k) c.parts[k] = round[name(k)];
+  return Tensor(c.type());
+}
+
+Tensor item(const Call& c) { return c.parts[c.node.attrs.integer(Attr::index)]; }
+
 // ---- gradient operations
 
 Tensor grad(const Call&) { CHECK(false, "grad is evaluated after gradients are expanded"); }
@@ -89,8 +123,8 @@ constexpr Rule rules[] = {
 #include "ir/ops.def"
 };
 
-Tensor run(const Node& node, std::span<const Tensor* const> operands, const Bindings& bindings) {
-  Tensor result = rules[static_cast<size_t>(node.op)]({node, operands, bindings});
+Tensor run(const Node& node, std::span<const Tensor* const> operands, const Bindings& bindings, std::vector<Tensor>& parts) {
+  Tensor result = rules[static_cast<size_t>(node.op)]({node, operands, bindings, parts});
   CHECK(result.type == node.type, "{} evaluates to {}, not {}", info(node.op).name, to_string(result.type), to_string(node.type));
   return result;
 }
@@ -106,16 +140,17 @@ std::vector<Tensor> run(const Function& f, const Bindings& bindings, bool keep) 
   }
   for (const Result& r : f.results) last_use[r.value.id] = Value::none;
 
-  std::vector<Tensor> values(f.size());
+  std::vector<Tensor> values(f.size()), none;
+  std::map<uint32_t, std::vector<Tensor>> parts;   // of loops
   std::vector<const Tensor*> operands;
   for (uint32_t i = 0; i < f.size(); ++i) {
     const Node& node = f.nodes[i];
     operands.clear();
     for (Value operand : node.operands) operands.push_back(&values[operand.id]);
-    values[i] = run(node, operands, bindings);
+    values[i] = run(node, operands, bindings, is_scan(node) ? parts[i] : is_item(node) ? parts[node.operands[0].id] : none);
     if (keep) continue;
     for (Value operand : node.operands)
-      if (last_use[operand.id] == i) values[operand.id] = {};
+      if (last_use[operand.id] == i) values[operand.id] = {}, parts.erase(operand.id);
   }
   return values;
 }
@@ -141,6 +176,9 @@ Bindings evaluate(const Function& f, const Bindings& bindings) {
 
 std::vector<Tensor> evaluate_nodes(const Function& f, const Bindings& bindings) { return run(f, bindings, true); }
 
-Tensor evaluate_node(const Node& node, std::span<const Tensor* const> operands) { return run(node, operands, {}); }
+Tensor evaluate_node(const Node& node, std::span<const Tensor* const> operands) {
+  std::vector<Tensor> none;
+  return run(node, operands, {}, none);
+}
 
 }  // namespace gradc::ir

@@ -9,6 +9,7 @@ struct Call {
   const Node& node;
   std::span<const Tensor* const> operands;
   const Bindings& bindings;
+  std::vector<Tensor>& parts;   // of a loop: its results, to be filled in; of `item`: the loop's
 
   const Tensor& operator[](size_t i) const { return *operands[i]; }
   const Type& type() const { return node.type; }

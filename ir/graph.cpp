@@ -18,6 +18,20 @@ Value Function::input(std::string_view input_name) const {
   return {};
 }
 
+bool Function::operator==(const Function& other) const {
+  auto same_node = [](const Node& a, const Node& b) { return a.op == b.op && a.type == b.type && a.operands == b.operands && a.attrs == b.attrs; };
+  auto same_result = [](const Result& a, const Result& b) { return a.name == b.name && a.value == b.value && a.write == b.write; };
+  return std::equal(nodes.begin(), nodes.end(), other.nodes.begin(), other.nodes.end(), same_node) &&
+         std::equal(results.begin(), results.end(), other.results.begin(), other.results.end(), same_result);
+}
+
+std::vector<Value> Function::inputs() const {
+  std::vector<Value> list;
+  for (uint32_t i = 0; i < nodes.size(); ++i)
+    if (nodes[i].op == Op::input) list.push_back(Value{i});
+  return list;
+}
+
 std::vector<std::vector<Value>> Function::users() const {
   std::vector<std::vector<Value>> users(nodes.size());
   for (uint32_t i = 0; i < nodes.size(); ++i)

@@ -67,6 +67,10 @@ class Function {
   Value input(std::string_view input_name) const;
   /// For each node, the nodes that use it as an operand (once per use), in order.
   std::vector<std::vector<Value>> users() const;
+  /// The same graph: names of results, but not of the function, and no locations.
+  bool operator==(const Function&) const;
+  /// The input nodes, in order.
+  std::vector<Value> inputs() const;
   /// Removes what no result needs. Inputs stay, they are the signature. Keeps order.
   void prune();
 };

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ir/graph.h"
+
 namespace gradc::ir {
 
 Shape gathered_shape(const Shape& from, const Shape& index, const Attrs& attrs) {
@@ -277,6 +279,36 @@ Inferred random(Operands x, const Attrs& attrs) {
   return constant({}, attrs);
 }
 
+// ---- loops
+
+Inferred scan(Operands x, const Attrs& attrs) {
+  const Function& body = *attrs.function(Attr::body);
+  const int64_t length = attrs.integer(Attr::length), carries = attrs.integer(Attr::carries), slices = attrs.integer(Attr::slices);
+  const std::vector<Value> inputs = body.inputs();
+  const int64_t operands = static_cast<int64_t>(x.size()), results = static_cast<int64_t>(body.results.size());
+  if (length < 1) return wrong("{} rounds", length);
+  if (carries < 0 || slices < 0 || carries + slices > operands || static_cast<int64_t>(inputs.size()) != operands)
+    return wrong("{} carries and {} slices among {} operands, of a body with {} inputs", carries, slices, operands, inputs.size());
+  if (results < carries) return wrong("{} carries, but the body has {} results", carries, results);
+  for (int64_t i = 0; i < operands; ++i) {
+    Type expected = x[i];
+    const bool slice = i >= carries && i < carries + slices;
+    if (slice) {
+      if (expected.rank() == 0 || expected.shape[0] != length) return wrong("{} is no stack of {} slices", to_string(expected), length);
+      expected.shape.erase(expected.shape.begin());
+    }
+    if (body.type(inputs[i]) != expected) return wrong("input {} of the body is {}, but the operand gives {}", i, to_string(body.type(inputs[i])), to_string(expected));
+    if (i < carries && body.type(body.results[i].value) != expected) return wrong("a carry is {}, but {} after a round", to_string(expected), to_string(body.type(body.results[i].value)));
+  }
+  for (const Node& node : body.nodes)
+    if (node.op == Op::variable) return wrong("the body reads a variable: captures do that");
+  for (const Result& r : body.results)
+    if (r.write) return wrong("the body writes a variable");
+  return Type{ElementType::boolean, {0}};
+}
+// What it is of is the verifier's to check: the operand's type says nothing.
+Inferred item(Operands, const Attrs& attrs) { return Type{attrs.element(Attr::element), attrs.integers(Attr::shape)}; }
+
 Inferred grad(Operands x, const Attrs&) {
   if (x[0].rank() != 0 || !is_float(x[0].element)) return wrong("only a floating-point scalar can be differentiated, not {}", to_string(x[0]));
   if (!is_float(x[1].element)) return wrong("there is no derivative by {}", to_string(x[1]));
@@ -322,7 +354,7 @@ Attrs contract_attrs(std::string spec, Precision precision) {
 
 Inferred infer_type(Op op, std::span<const Type> operands, const Attrs& attrs) {
   const OpInfo& row = info(op);
-  if (static_cast<int>(operands.size()) != row.operands) return wrong("{} takes {} operand{}, got {}", row.name, row.operands, row.operands == 1 ? "" : "s", operands.size());
+  if (row.operands >= 0 && static_cast<int>(operands.size()) != row.operands) return wrong("{} takes {} operand{}, got {}", row.name, row.operands, row.operands == 1 ? "" : "s", operands.size());
   for (Attr attr : row.attributes)
     if (!attrs.has(attr) && !is_optional(attr)) return wrong("{} lacks attribute {}", row.name, attr_name(attr));
   Inferred result = rules[static_cast<size_t>(op)](operands, attrs);

@@ -12,7 +12,7 @@
 namespace gradc::ir {
 namespace {
 std::string_view form_name(Form form) {
-  constexpr std::string_view names[] = {"map", "row", "column", "pairs", "contract", "scatter"};
+  constexpr std::string_view names[] = {"map", "row", "column", "pairs", "contract", "scatter", "loop"};
   return names[static_cast<size_t>(form)];
 }
 
@@ -87,7 +87,7 @@ std::string key(const Kernel& kernel) {
   std::string text = fmt::format("# {} domain {} outer {}{} units {}{}{}{} hero {} in_place [{}]{}\n", form_name(kernel.form), to_string(kernel.domain), kernel.outer, kernel.kept ? fmt::format(" kept {}", kernel.kept) : "", kernel.units,
                                  kernel.parts ? fmt::format(" in {} parts", kernel.parts) : "", kernel.block ? fmt::format(" in blocks of {}", kernel.block) : "",
                                  kernel.lane_block ? fmt::format(" of {} columns", kernel.lane_block) : kernel.tile.empty() ? "" : fmt::format(" of tiles {}", to_string(kernel.tile)),
-                                 kernel.hero.valid() ? static_cast<int>(kernel.hero.id) : -1, fmt::join(kernel.in_place, ", "), layouts_text(kernel));
+                                 kernel.hero.valid() ? static_cast<int>(kernel.hero.id) : -1, fmt::join(kernel.in_place, ", "), layouts_text(kernel) + (kernel.unaligned.empty() ? "" : fmt::format(" unaligned [{}]", fmt::join(kernel.unaligned, ", "))));
   return text + print(kernel.body, {.locations = false});
 }
 }  // namespace gradc::ir

@@ -4,6 +4,7 @@
 // kernel prints, parses, verifies and evaluates like any graph, and two kernels with the same body and schedule are one.
 // How its buffers lie in memory is beside the body: each argument and result has a layout, row-major unless said otherwise.
 #pragma once
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,8 @@ enum class Form : uint8_t {
   // scatter: the hero is a scatter_add, the one result. Units are its rows, the axes up to the one that indices count: a call walks all indices and adds the updates
   // of its own rows.
   scatter,
+  // loop: no kernel at all, but a loop over kernels (LoopCall). `domain` is the number of rounds.
+  loop,
 };
 
 struct Kernel {
@@ -58,6 +61,7 @@ struct Kernel {
   std::vector<int> in_place;    // per result: the input that shares its buffer, or -1. That input is read at the place that is written alone
   // Layouts of buffers a0, a1, ... and r0, r1, ..., in the shapes of the body; row-major from where the lists end.
   std::vector<Layout> argument_layouts, result_layouts;
+  std::vector<int> unaligned = {};   // of arguments and then results: those that begin anywhere, not at a multiple of 64 bytes (slices of a loop)
   const Layout& argument_layout(size_t) const;
   const Layout& result_layout(size_t) const;
 
@@ -68,12 +72,25 @@ struct Kernel {
 
 /// A kernel and the values of a function that it reads and computes. Values that no call computes are inputs, variables
 /// and literals.
+struct LoopCall;
+
 struct KernelCall {
   Kernel kernel;
   std::vector<Value> arguments;   // of body inputs a0, a1, ...
   std::vector<Value> results;     // of body results r0, r1, ...
   std::vector<Value> waits = {};   // results of other calls that must be complete before this one begins, though it does not read them (`after`)
   std::vector<std::string> cuts = {};   // per argument: if another call computes it, why the two are not one kernel ("reduce_max reduces along a row, ...")
+  std::shared_ptr<LoopCall> loop = {};      // form loop: `arguments` are the operands of a scan, `results` those of its results that somebody reads
+};
+
+/// The kernels of a loop's round. First values of carries, and new ones, are computed into places of their own: each is the result of one call, which nobody
+/// else reads by that name; only an output may be a carry itself, as the round begins or as it ends.
+struct LoopCall {
+  Function body;                      // as fusion has prepared it
+  std::vector<KernelCall> calls;
+  std::vector<int64_t> results;       // per result of the call: which result of the body
+  int64_t length, carries, slices;
+  bool backward;
 };
 
 /// A contract with a literal of few elements: a short sum with known factors for each element, computed like a map where it is read. Zero factors are

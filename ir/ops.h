@@ -18,20 +18,22 @@ enum class Attr : uint8_t {
 #include "ir/ops.def"
 };
 
-enum class OpKind : uint8_t { map, view, contract, reduce, index, source, gradient };
-enum class AttrKind : uint8_t { integer, number, text, integers, element, dense };
+enum class OpKind : uint8_t { map, view, contract, reduce, index, source, gradient, loop };
+enum class AttrKind : uint8_t { integer, number, text, integers, element, dense, function };
 
 enum Traits : uint32_t {
   none = 0,
   elementwise = 1,    // result element i depends on operand elements i alone
   commutative = 2,
   associative = 4,    // up to rounding
+  tuple = 8,          // has several results, and no value itself
+  part = 16,          // its value is the result `index` of its operand, a tuple
 };
 
 struct OpInfo {
   std::string_view name;
   OpKind kind;
-  int operands;
+  int operands;   // -1: any number
   std::span<const Attr> attributes;
   uint32_t traits;
   std::string_view doc;

@@ -16,6 +16,7 @@ constexpr Section sections[] = {
     {OpKind::reduce, "many elements become one. The listed axes vanish."},
     {OpKind::index, "by numbers that are only known at run time. Axes: b are the first `batch` ones, o those before `axis`, s those of index behind b, i the rest."},
     {OpKind::source, "values from outside, constants, random numbers."},
+    {OpKind::loop, "a graph that runs again and again."},
     {OpKind::gradient, "gone once gradients are expanded."},
 };
 
@@ -34,11 +35,11 @@ std::string traits_text(uint32_t traits) {
 }  // namespace
 
 std::string_view kind_name(OpKind kind) {
-  constexpr std::string_view names[] = {"map", "view", "contract", "reduce", "index", "source", "gradient"};
+  constexpr std::string_view names[] = {"map", "view", "contract", "reduce", "index", "source", "gradient", "loop"};
   return names[static_cast<size_t>(kind)];
 }
 std::string_view attr_kind_name(AttrKind kind) {
-  constexpr std::string_view names[] = {"integer", "number", "text", "integers", "element", "dense"};
+  constexpr std::string_view names[] = {"integer", "number", "text", "integers", "element", "dense", "function"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -51,7 +52,7 @@ std::string operations_table() {
       if (row.kind != section.kind) continue;
       std::string attributes;
       for (Attr attr : row.attributes) attributes += fmt::format("{}{}: {}{}", attributes.empty() ? "" : ", ", attr_name(attr), is_optional(attr) ? "optional " : "", attr_kind_name(attr_kind(attr)));
-      text += fmt::format("| `{}` | {} | {} | {} | {} |\n", row.name, row.operands, attributes, cell(row.doc), traits_text(row.traits));
+      text += fmt::format("| `{}` | {} | {} | {} | {} |\n", row.name, row.operands < 0 ? "any" : fmt::format("{}", row.operands), attributes, cell(row.doc), traits_text(row.traits));
     }
   }
   return text;

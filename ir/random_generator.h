@@ -161,6 +161,7 @@ class Generator {
   Value softmax();
   Value normalise();
   Value dense();
+  Value loop();
 
   RandomGraph finish();
 

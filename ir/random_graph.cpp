@@ -34,7 +34,8 @@ RandomGraph Generator::run() {
       {7, &Generator::transpose}, {8, &Generator::broadcast},     {5, &Generator::slice},               {4, &Generator::pad},     {3, &Generator::reverse},
       {4, &Generator::windows},  {2, &Generator::fold},           {14, &Generator::contract},           {12, &Generator::reduce}, {2, &Generator::product},
       {2, &Generator::argmax},   {2, &Generator::source},         {1, &Generator::random},              {4, &Generator::softmax}, {4, &Generator::normalise},
-      {6, &Generator::dense},     {3, &Generator::after},         {4, &Generator::gather},              {3, &Generator::scatter_add}};
+      {6, &Generator::dense},     {3, &Generator::after},         {4, &Generator::gather},              {3, &Generator::scatter_add},
+      {3, &Generator::loop}};
   int total = 0;
   for (const Row& row : rows) total += row.weight;
   for (int64_t i = random_.between(1, 3); i > 0; --i) fresh({float_element(), shape()});

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <utility>
 
 #include "ir/infer.h"
 #include "ir/text.h"
@@ -230,12 +231,20 @@ class Parser {
 
   void function() {
     const Token& t = token();
+    Function f = definition();
+    if (module.function(f.name)) report(DiagnosticId::ir_duplicate, t.span, fmt::format("two functions are called `{}`", f.name));
+    module.functions.push_back(std::move(f));
+    expect("}");
+  }
+
+  // NAME { lines, up to the closing bracket. Bodies of loops stand within functions.
+  Function definition() {
     Function f;
     f.name = name("the function's name");
-    if (module.function(f.name)) report(DiagnosticId::ir_duplicate, t.span, fmt::format("two functions are called `{}`", f.name));
-    f_ = &f;
-    values_.clear();
     expect("{");
+    Function* outer = std::exchange(f_, &f);
+    std::map<std::string, Named> outer_values;
+    outer_values.swap(values_);
     bool returned = false;
     while (!is("}") && token().kind != Kind::end) {
       guarded(false, [&] {
@@ -247,8 +256,9 @@ class Parser {
       });
     }
     if (!returned && token().kind != Kind::end) report(DiagnosticId::ir_syntax, token().span, fmt::format("function {} ends without `return`", f.name));
-    module.functions.push_back(std::move(f));
-    expect("}");
+    f_ = outer;
+    values_.swap(outer_values);
+    return f;
   }
 
   // ---- functions
@@ -369,6 +379,13 @@ class Parser {
       case AttrKind::integers: return list([&] { return integer(); });
       case AttrKind::element: return element();
       case AttrKind::dense: return std::make_shared<const Dense>(list([&] { return number(); }));
+      case AttrKind::function: {
+        int errors = diagnostics_.errors();
+        Function f = definition();
+        if (diagnostics_.errors() > errors) throw Failed();   // they say it all
+        expect("}");
+        return std::make_shared<const Function>(std::move(f));
+      }
       case AttrKind::text: break;
     }
     if (token().kind != Kind::text) expected("a text in quotes");

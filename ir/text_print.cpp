@@ -39,6 +39,7 @@ struct AttrPrinter {
   std::string operator()(const std::string& v) const { return quoted(v); }
   std::string operator()(const std::vector<int64_t>& v) const { return to_string(v); }
   std::string operator()(ElementType v) const { return std::string(element_name(v)); }
+  std::string operator()(const FunctionPtr&) const { return "{...}"; }   // Printer::line writes it out
   std::string operator()(const DensePtr& v) const {
     std::string text = "[";
     for (double x : *v) text += (text.size() > 1 ? ", " : "") + print_number(x);
@@ -106,7 +107,8 @@ class Printer {
     const Node& node = f_[v];
     std::string text = fmt::format("{} = {}", label(v), info(node.op).name);
     for (size_t i = 0; i < node.operands.size(); ++i) text += (i ? ", " : " ") + label(node.operands[i]);
-    const std::string attributes = attributes_text(node, is_named(labels_[v.id]));
+    std::string attributes = attributes_text(node, is_named(labels_[v.id]));
+    if (node.attrs.has(Attr::body)) attributes.replace(attributes.rfind("{...}"), 5, body(*node.attrs.function(Attr::body)));
     if (!attributes.empty()) text += " {" + attributes + "}";
     return text + " : " + to_string(node.type) + location(node.loc);
   }
@@ -121,6 +123,15 @@ class Printer {
     text = "return";
     for (size_t i = 0; i < items.size(); ++i) text += (i ? ",\n         " : " ") + items[i];
     return text;
+  }
+
+  // A function in a line of another one, further in than that.
+  std::string body(const Function& f) const {
+    std::string text = Printer(f, locations_, files_).function(), result;
+    text = text.substr(text.find(' ') + 1);   // the word `function`
+    text.pop_back();
+    for (char c : text) result += c == '\n' ? "\n  " : std::string(1, c);
+    return result;
   }
 
   std::string function() const {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "ir/infer.h"
+#include "ir/loop.h"
 #include "ir/text.h"
 
 namespace gradc::ir {
@@ -43,6 +44,24 @@ class Verifier {
     if (std::get<Type>(inferred) != node.type) return find(v, "the type is {}, but the shape rule gives {}", to_string(node.type), to_string(std::get<Type>(inferred)));
     if (node.op == Op::input) input(v);
     if (node.op == Op::variable) variable(v);
+    if (is_scan(node)) loop(v);
+    for (Value operand : node.operands)
+      if (is_scan(f_[operand]) != is_item(node)) return find(v, "a loop, and loops alone, are read by item");
+    if (is_item(node)) item(v);
+  }
+
+  void loop(Value v) {
+    for (const Result& r : f_.results)
+      if (r.value == v) find(v, "a loop is read by item alone");
+    Verifier body(*f_[v].attrs.function(Attr::body), module_);
+    if (std::string findings = body.run(); !findings.empty()) findings_ += findings;
+  }
+
+  void item(Value v) {
+    const Loop loop(f_[f_[v].operands[0]]);
+    const int64_t index = f_[v].attrs.integer(Attr::index), results = static_cast<int64_t>(loop.body().results.size());
+    if (index < 0 || index >= results) return find(v, "the loop has {} results", results);
+    if (loop.result_type(index) != f_.type(v)) find(v, "the loop gives {}", to_string(loop.result_type(index)));
   }
 
   void input(Value v) {

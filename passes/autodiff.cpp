@@ -8,6 +8,7 @@
 #include <map>
 
 #include "ir/check.h"
+#include "ir/loop.h"
 #include "passes/pass.h"
 
 namespace gradc::passes {
@@ -18,42 +19,68 @@ using ir::Node;
 using ir::Op;
 using ir::Value;
 
-std::vector<Value> differentiate(Builder& b, Value y, std::span<const Value> targets) {
+std::vector<Value> pull_back(Builder& b, std::span<const Seed> seeds, std::span<const Value> targets) {
   Function& f = b.function;
-  size_t count = y.id + 1;
+  uint32_t count = 0;
+  for (const Seed& seed : seeds) count = std::max(count, seed.value.id + 1);
+  for (Value t : targets) count = std::max(count, t.id + 1);
+  auto has = [](Op op, ir::Traits trait) { return (ir::info(op).traits & trait) != 0; };
   std::vector<bool> active(count);   // depends on a target along a path that has a derivative
-  for (Value t : targets) {
-    CHECK(t.id < count, "the target of a gradient comes after its expression");
-    active[t.id] = true;
+  for (Value t : targets) active[t.id] = true;
+  for (uint32_t i = 0; i < count; ++i) {
+    const Node& node = f.nodes[i];
+    bool passes = has(node.op, ir::tuple) || (ir::is_float(node.type.element) && (has(node.op, ir::part) || gradient_rule(node.op)));
+    for (Value operand : node.operands)
+      if (passes && active[operand.id]) active[i] = true;
   }
-  for (uint32_t i = 0; i < count; ++i)
-    for (Value operand : f.nodes[i].operands)
-      if (active[operand.id] && gradient_rule(f.nodes[i].op) && ir::is_float(f.nodes[i].type.element)) active[i] = true;
   std::vector<Value> cotangent(count);
+  std::map<uint32_t, std::vector<Value>> parts;   // of tuples
+  auto flow = [&](Value& sum, Value more) { sum = sum.valid() ? b.make(Op::add, {sum, more}) : more; };
   Loc loc = b.loc;
   b.loc.role = Loc::Role::gradient;
-  if (active[y.id]) cotangent[y.id] = b.like(1, y);
+  for (const Seed& seed : seeds)
+    if (active[seed.value.id]) flow(cotangent[seed.value.id], seed.cotangent);
   for (uint32_t i = count; i-- > 0;) {
-    if (!active[i] || !cotangent[i].valid()) continue;
-    const Node node = f.nodes[i];   // a copy: rules append
-    GradientRule rule = gradient_rule(node.op);
-    bool flows = false;
-    for (Value operand : node.operands) flows = flows || active[operand.id];
-    if (!rule || !flows) continue;
-    b.loc = node.loc;
+    const Op op = f.nodes[i].op;
+    if (!active[i] || (has(op, ir::tuple) ? !parts.contains(i) : !cotangent[i].valid())) continue;
+    b.loc = f.nodes[i].loc;
     b.loc.role = Loc::Role::gradient;
-    Cotangents operands = rule({b, node, {&b, Value{i}}, {&b, cotangent[i]}});
-    for (size_t k = 0; k < node.operands.size(); ++k) {
+    if (has(op, ir::part)) {
+      std::vector<Value>& of = parts[f.nodes[i].operands[0].id];
+      size_t index = static_cast<size_t>(f.nodes[i].attrs.integer(ir::Attr::index));
+      if (of.size() <= index) of.resize(index + 1);
+      flow(of[index], cotangent[i]);
+      continue;
+    }
+    const Node node = f.nodes[i];   // a copy: rules append
+    GradientRule rule = gradient_rule(op);
+    std::vector<bool> wanted;
+    for (Value operand : node.operands) wanted.push_back(active[operand.id]);
+    if (!rule || std::find(wanted.begin(), wanted.end(), true) == wanted.end()) continue;
+    auto part = parts.find(i);
+    Cotangents operands = rule({b, node, {&b, Value{i}}, {&b, cotangent[i]}, part == parts.end() ? std::vector<Value>() : part->second, wanted});
+    for (size_t k = 0; k < operands.size(); ++k) {
       Value operand = node.operands[k];
       if (!active[operand.id] || !operands[k].valid()) continue;
       CHECK(f.type(operands[k]) == f.type(operand), "the gradient rule of {} gives {} for an operand of {}", ir::info(node.op).name, ir::to_string(f.type(operands[k])), ir::to_string(f.type(operand)));
-      Value& sum = cotangent[operand.id];
-      sum = sum.valid() ? b.make(Op::add, {sum, operands[k]}) : operands[k];
+      flow(cotangent[operand.id], operands[k]);
     }
   }
   b.loc = loc;
-  std::vector<Value> derivatives;
-  for (Value t : targets) derivatives.push_back(cotangent[t.id].valid() ? cotangent[t.id] : b.like(0, t));
+  std::vector<Value> results;
+  for (Value t : targets) results.push_back(cotangent[t.id]);
+  return results;
+}
+
+std::vector<Value> differentiate(Builder& b, Value y, std::span<const Value> targets) {
+  for (Value t : targets) CHECK(t.id <= y.id, "the target of a gradient comes after its expression");
+  Loc loc = b.loc;
+  b.loc.role = Loc::Role::gradient;
+  const Seed seed{y, b.like(1, y)};
+  b.loc = loc;
+  std::vector<Value> derivatives = pull_back(b, std::span(&seed, 1), targets);
+  for (size_t i = 0; i < targets.size(); ++i)
+    if (!derivatives[i].valid()) derivatives[i] = b.like(0, targets[i]);
   return derivatives;
 }
 
@@ -68,10 +95,12 @@ void remove_marks(Function& f) {
   }
   for (ir::Result& r : f.results) r.value = map[r.value.id];
   f.prune();
+  ir::for_bodies(f, remove_marks);
 }
-}  // namespace
 
-void expand_gradients(Function& f) {
+// Inside of loops first. Marks and stop_gradient stay: a derivative by something outside goes through them.
+void expand(Function& f) {
+  ir::for_bodies(f, expand);
   std::map<uint32_t, std::vector<Value>> targets;   // by expression, each target once
   for (const Node& node : f.nodes) {
     if (node.op != Op::grad) continue;
@@ -106,6 +135,11 @@ void expand_gradients(Function& f) {
     for (ir::Result& r : expanded.results) r.value = map[r.value.id];
     f = std::move(expanded);
   }
+}
+}  // namespace
+
+void expand_gradients(Function& f) {
+  expand(f);
   remove_marks(f);
 }
 }  // namespace gradc::passes

@@ -62,7 +62,7 @@ int fold_constants(Function& f) {
       ++count;
     }
     ir::OpKind kind = ir::info(node.op).kind;
-    if (kind == ir::OpKind::source || kind == ir::OpKind::gradient || node.type.size() == 0) continue;
+    if (kind == ir::OpKind::source || kind == ir::OpKind::gradient || kind == ir::OpKind::loop || node.type.size() == 0) continue;
     bool numbers = true, known = true;
     int64_t elements = node.type.size();
     for (Value operand : node.operands) {

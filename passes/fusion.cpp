@@ -12,6 +12,7 @@
 //   4. A gather is an element of map and row kernels, which read what it gathers from at rows that they load (so that has to be complete); a scatter_add is a kernel.
 //   5. A reduction whose lanes had better run along what it keeps (pooling, `fold`, means over positions: reduces_in_map) is an element of a map kernel. It is
 //      stored if others read it, unless one map kernel reads it about once for each element that it reduces: the gradient of pooling.
+//   5. A loop is a group of its own, of which each round is fused like a function.
 // Views belong to whoever reads through them; `after` among them keeps the reader out of what it waits for, and becomes an edge between kernels. Each edge between two kernels has a reason, noted where the decision falls.
 #include "passes/fusion.h"
 
@@ -23,6 +24,7 @@
 
 #include "ir/builder.h"
 #include "ir/check.h"
+#include "ir/loop.h"
 #include "passes/fusion_groups.h"
 #include "passes/fusion_tiles.h"
 
@@ -34,6 +36,7 @@ void set_units(Kernel& kernel, const Group& group) {
   auto count = [&](size_t from, size_t to) { return std::accumulate(kernel.domain.begin() + from, kernel.domain.begin() + to, int64_t{1}, std::multiplies<>()); };
   size_t rank = kernel.domain.size();
   switch (kernel.form) {
+    case Form::loop: break;
     case Form::row:
     case Form::pairs:
     case Form::contract:
@@ -77,6 +80,7 @@ class Outline {
 
   std::optional<KernelCall> run() {
     const Group& group = g_.all[self_];
+    if (group.form == Form::loop) return loop();
     call_.kernel.form = group.form;
     call_.kernel.domain = group.domain;
     Function& body = call_.kernel.body;
@@ -122,6 +126,24 @@ class Outline {
     }
     done_[v] = made;
     return made;
+  }
+
+  // The body's kernels, and whose results of the loop are read.
+  std::optional<KernelCall> loop() {
+    const Group& group = g_.all[self_];
+    const Node& scan = f_[group.nodes[0]];
+    const Loop loop(scan);
+    call_.kernel.form = Form::loop;
+    call_.kernel.domain = group.domain;
+    call_.kernel.body.name = loop.body().name;
+    call_.arguments = scan.operands;
+    call_.loop = std::make_shared<LoopCall>(LoopCall{loop.body(), fuse(loop.body()), {}, loop.length, loop.carries, loop.slices, loop.backward});
+    for (size_t i = 1; i < group.nodes.size(); ++i) {
+      call_.results.push_back(group.nodes[i]);
+      call_.loop->results.push_back(f_[group.nodes[i]].attrs.integer(Attr::index));
+    }
+    for (Value v : call_.arguments) call_.cuts.push_back("is read in each round");
+    return std::move(call_);
   }
 
   // Any result of the kernel that computes a value stands for it.

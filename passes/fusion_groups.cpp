@@ -8,6 +8,7 @@
 
 #include "ir/check.h"
 #include "ir/infer.h"
+#include "ir/loop.h"
 #include "ir/reduced_axes.h"
 #include "passes/pairs.h"
 
@@ -34,6 +35,7 @@ constexpr std::string_view transform = "with constants reads what it sums at oth
 constexpr std::string_view scatters = "starts a kernel of its own, in which who computes a row adds up what belongs to it";
 constexpr std::string_view scattered = "reads rows whose sums are known when all indices have been seen";
 constexpr std::string_view no_map = "is no map of it";
+constexpr std::string_view loop = "is apart from loops, which run kernels of their own";
 }  // namespace because
 
 // An axis list without unit extents, for comparing shapes across reshapes that only add or drop them.
@@ -109,7 +111,8 @@ class Former {
       case Form::contract: return base == group.domain && reader == base && identity(base.size());
       case Form::column: return reader == base && identity(base.size());
       case Form::pairs:
-      case Form::scatter: return false;
+      case Form::scatter:
+      case Form::loop: return false;
       case Form::row:
         if (base == group.domain && reader == base) return identity(base.size());
         return base == group.outer_shape() && (reader == base || reader == group.domain) && identity(base.size());
@@ -124,7 +127,8 @@ class Former {
       case Form::map: return (by_elements(node) || in_map(node)) && s == group.domain;
       case Form::contract: return is_map(node.op) && s == group.domain && group.parts == 0;
       case Form::pairs:
-      case Form::scatter: return false;
+      case Form::scatter:
+      case Form::loop: return false;
       case Form::column: {
         if (s != group.column_shape()) return false;
         return is_map(node.op) || (column_reduction(node) && g_.shape(node.operands[0]) == group.domain && reduced_axes(node).front() == group.kept);
@@ -147,6 +151,7 @@ class Former {
     if (fits(group, node)) return "";
     if (node.op == Op::scatter_add) return because::scatters;
     if (group.form == Form::scatter) return because::scattered;
+    if (group.form == Form::loop || is_scan(node)) return because::loop;
     if (node.op == Op::contract) return small_transform(f_, node) ? because::transform : because::another_hero;
     if (is_reduce(node.op)) {
       if (in_map(node)) return because::several;
@@ -178,6 +183,7 @@ class Former {
 
   void assign(Value v) {
     const Node& node = f_[v];
+    if (is_item(node)) return add(v, g_.of[node.operands[0].id], {}, {});
     std::vector<Access> reads;
     std::set<int> from, awaited;
     for (Value operand : node.operands) {
@@ -306,7 +312,10 @@ class Former {
     const Node& node = f_[v];
     Group group;
     group.domain = node.type.shape;
-    if (small_transform(f_, node)) {
+    if (is_scan(node)) {
+      group.form = Form::loop;
+      group.domain = {node.attrs.integer(Attr::length)};
+    } else if (small_transform(f_, node)) {
     } else if (node.op == Op::contract) {
       group.form = Form::contract;
       group.hero = v;

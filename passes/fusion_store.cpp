@@ -1,6 +1,7 @@
 // Which values get buffers. A map group whose values are computed by their readers vanishes.
 #include <algorithm>
 
+#include "ir/loop.h"
 #include "passes/filters.h"
 #include "passes/fusion_groups.h"
 
@@ -18,6 +19,7 @@ constexpr std::string_view together = "reads many places, once";
 constexpr std::string_view result = "is stored anyway: it is a result";
 constexpr std::string_view awaited = "is what other kernels wait for";
 constexpr std::string_view hero = "is what its kernel is for";
+constexpr std::string_view loop = "is read in each round of a loop";
 constexpr std::string_view lines = "turns filters round once, not for every line that they are applied to";
 }  // namespace because
 
@@ -29,7 +31,7 @@ class Buffers {
     for (size_t g = 0; g < g_.all.size(); ++g)
       for (Value v : g_.all[g].nodes)
         for (Value operand : f_[v].operands)
-          if (Value b = g_.base(operand); g_.of[b.id] >= 0 && g_.of[b.id] != static_cast<int>(g)) g_.readers[b.id].insert(static_cast<int>(g));
+          if (Value b = is_scan(f_[v]) ? operand : g_.base(operand); g_.of[b.id] >= 0 && g_.of[b.id] != static_cast<int>(g)) g_.readers[b.id].insert(static_cast<int>(g));
     for (const Node& node : f_.nodes)
       if (node.op == Op::after)
         if (Value token = g_.base(node.operands[1]); g_.of[token.id] >= 0 && g_.all[g_.of[token.id]].form == Form::map) keep(token, because::awaited);
@@ -38,9 +40,21 @@ class Buffers {
       else if (storable_result(r.value)) store_copy(r.value);
     }
     for (size_t g = 0, count = g_.all.size(); g < count; ++g) {
+      if (g_.all[g].form != Form::loop) continue;
+      const std::vector<Value> nodes = g_.all[g].nodes;
+      for (Value v : nodes) {
+        if (is_item(f_[v])) g_.stored[v.id] = true;
+        else
+          for (Value operand : f_[v].operands) {
+            if (computes(f_[operand])) keep(operand, because::loop);
+            else if (storable_result(operand)) copy_for(static_cast<int>(g), operand, because::loop);
+          }
+      }
+    }
+    for (size_t g = 0, count = g_.all.size(); g < count; ++g) {
       if (g_.all[g].form != Form::contract || g_.all[g].nodes.empty()) continue;
       for (Value operand : f_[g_.all[g].hero].operands)
-        if (turned_filters(f_, f_[g_.all[g].hero], operand)) copy_for(static_cast<int>(g), operand);
+        if (turned_filters(f_, f_[g_.all[g].hero], operand)) copy_for(static_cast<int>(g), operand, because::lines);
     }
     // From the last group to the first: a value that is computed by its readers makes what it reads theirs to read.
     std::vector<int> order = g_.sorted();
@@ -162,10 +176,10 @@ class Buffers {
     }
   }
 
-  void copy_for(int reader, Value view) {
+  void copy_for(int reader, Value view, std::string_view why) {
     store_copy(view);
     g_.copied.insert(view);
-    g_.kept[view] = because::lines;
+    g_.kept[view] = why;
     g_.readers[view.id].insert(reader);
     g_.all[reader].needs.insert(g_.of[view.id]);
   }

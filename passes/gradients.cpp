@@ -169,6 +169,10 @@ RULE(contract) {
           p.b.contract(spec.a + "," + spec.result + "->" + spec.b, p.x(0), p.g, precision)};
 }
 
+// ---- loops
+constexpr GradientRule scan = scan_gradient;
+constexpr GradientRule item = none;   // the walk puts its cotangent beside those of the loop's other results
+
 // ---- reductions
 RULE(reduce_sum) { return {over_reduced(p, p.g)}; }
 RULE(reduce_mean) {

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "ir/check.h"
+#include "ir/loop.h"
 #include "ir/verify.h"
 #include "passes/attention.h"
 #include "passes/cse.h"
@@ -82,6 +83,7 @@ std::span<const Pass> all_passes() { return passes; }
 
 void optimize(Function& f) {
   f.prune();
+  ir::for_bodies(f, optimize);
   for (int round = 0; round < most_rounds; ++round) {
     int changes = 0;
     for (const Step& step : steps) {

@@ -3,10 +3,14 @@
 #include "passes/precision.h"
 
 #include "ir/builder.h"
+#include "ir/loop.h"
+
+#include <algorithm>
 
 namespace gradc::passes {
 
 void to_f64(ir::Function& f) {
+  ir::for_bodies(f, to_f64);
   ir::Function wide;
   wide.name = f.name;
   ir::Builder b(wide);
@@ -37,16 +41,27 @@ int64_t reduction(const ir::Function& f, const ir::Node& contract) {
 }
 }  // namespace
 
-void set_precision(ir::Function& f, ir::Precision precision) {
+namespace {
+bool has_contract(const ir::Function& f) {
+  return std::any_of(f.nodes.begin(), f.nodes.end(), [](const ir::Node& node) { return node.op == ir::Op::contract || (ir::is_scan(node) && has_contract(*node.attrs.function(ir::Attr::body))); });
+}
+
+// round: a loop's body, whose results may reach products of the next round.
+void set(ir::Function& f, ir::Precision precision, bool round) {
+  ir::for_bodies(f, [&](ir::Function& body) { set(body, precision, true); });
   std::vector<bool> feeds(f.size());   // whether a later contract depends on the node
+  for (const ir::Result& r : f.results) feeds[r.value.id] = round;
   for (uint32_t i = f.size(); i-- > 0;) {
     ir::Node& node = f.nodes[i];
-    bool contract = node.op == ir::Op::contract;
+    bool contract = node.op == ir::Op::contract, loop = ir::is_scan(node) && has_contract(*node.attrs.function(ir::Attr::body));
     if (contract && feeds[i] && node.type.element == ir::ElementType::f32 && reduction(f, node) >= shortest_reduction)
       node.attrs = ir::contract_attrs(node.attrs.text(ir::Attr::spec), precision);
     if (node.op == ir::Op::grad) continue;   // what an update does with a gradient is not part of the network
     for (ir::Value operand : node.operands)
-      if (contract || feeds[i]) feeds[operand.id] = true;
+      if (contract || loop || feeds[i]) feeds[operand.id] = true;
   }
 }
+}  // namespace
+
+void set_precision(ir::Function& f, ir::Precision precision) { set(f, precision, false); }
 }  // namespace gradc::passes

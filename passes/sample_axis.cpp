@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "ir/infer.h"
+#include "ir/loop.h"
 
 namespace gradc::passes {
 namespace {
@@ -15,11 +17,21 @@ using ir::Op;
 using ir::Shape;
 using Axes = std::vector<int64_t>;
 
+// Per loop: where its results have their samples, or what is wrong in it.
+struct LoopAxes {
+  std::map<uint32_t, std::vector<SampleAxis>> of;
+  std::optional<SampleError> mixed;
+};
+SampleAxes find(const ir::Function&, const Samples&, const std::vector<SampleAxis>* inputs);
+
 struct Query {
   const ir::Function& f;
   const Node& node;
   const Samples& samples;
   const std::vector<SampleAxis>& of;
+  const SampleAxis* given;   // of an input of a loop's body; else null
+  LoopAxes& loops;
+  uint32_t id;               // of the node
 
   SampleAxis x(size_t i) const { return of[node.operands[i].id]; }
   const Shape& shape(size_t i) const { return f.type(node.operands[i]).shape; }
@@ -155,11 +167,42 @@ RULE(scatter_add) {
   if (!samples.runs() || samples.axis < axis) return at(samples);
   return samples.axis < axis + indices ? reduced : moved(samples, samples.axis - indices + 1);
 }
+// ---- loops: a carry has its samples where its first value or what becomes of it has them
+RULE(scan) {
+  const ir::Loop loop(q.node);
+  std::vector<SampleAxis> inputs;
+  for (size_t k = 0; k < loop.inputs.size(); ++k) {
+    SampleAxis x = q.x(k);
+    if (loop.is_slice(k) && x.runs() && x.axis-- == 0) return mixes("goes from sample to sample");
+    inputs.push_back(x);
+  }
+  for (bool again = true; again;) {
+    again = false;
+    SampleAxes inside = find(loop.body(), q.samples, &inputs);
+    if (inside.mixed) q.loops.mixed = inside.mixed;
+    if (std::find(inside.reduces.begin(), inside.reduces.end(), true) != inside.reduces.end()) return mixes("takes sums over samples in its rounds");
+    std::vector<SampleAxis>& results = q.loops.of[q.id];
+    results.clear();
+    for (size_t k = 0; k < loop.body().results.size(); ++k) {
+      SampleAxis x = inside.of[loop.body().results[k].value.id];
+      if (loop.is_carry(k) && x.runs() && inputs[k] != x) {
+        if (inputs[k].runs()) return mixes("moves the samples of a carry to another axis");
+        inputs[k] = x, again = true;
+      }
+      if (loop.is_carry(k)) x = inputs[k];
+      else if (x.runs()) ++x.axis;
+      results.push_back(x);
+    }
+  }
+  return at({});
+}
+RULE(item) { return at(q.loops.of.at(q.node.operands[0].id)[q.node.attrs.integer(Attr::index)]); }
 
 // ---- sources
 RULE(independent) { return at({}); }
 constexpr Rule constant = independent, literal = independent, iota = independent, variable = independent;
 RULE(input) {
+  if (q.given) return at(*q.given);
   const auto& names = q.samples.inputs;
   return at({std::find(names.begin(), names.end(), q.node.attrs.text(Attr::name)) == names.end() ? -1 : 0});
 }
@@ -174,16 +217,24 @@ constexpr Rule table[] = {
 #include "ir/ops.def"
 };
 }  // namespace rules
-}  // namespace
 
-SampleAxes find_sample_axes(const ir::Function& f, const Samples& samples) {
+SampleAxes find(const ir::Function& f, const Samples& samples, const std::vector<SampleAxis>* inputs) {
   SampleAxes axes;
-  for (const Node& node : f.nodes) {
-    Outcome outcome = rules::table[static_cast<size_t>(node.op)]({f, node, samples, axes.of});
-    if (outcome.mixes && !axes.mixed) axes.mixed = {node.loc, fmt::format("this {}", outcome.mixes)};
+  LoopAxes loops;
+  size_t next = 0;
+  for (uint32_t i = 0; i < f.size(); ++i) {
+    const Node& node = f.nodes[i];
+    const SampleAxis* given = inputs && node.op == Op::input ? &(*inputs)[next++] : nullptr;
+    Outcome outcome = rules::table[static_cast<size_t>(node.op)]({f, node, samples, axes.of, given, loops, i});
+    if (outcome.mixes && !loops.mixed) loops.mixed = {node.loc, fmt::format("this {}", outcome.mixes)};
+    if (outcome.mixes && ir::is_scan(node)) loops.of[i].resize(node.attrs.function(Attr::body)->results.size());
     axes.of.push_back(outcome.axis);
     axes.reduces.push_back(outcome.reduces);
   }
+  axes.mixed = loops.mixed;
   return axes;
 }
+}  // namespace
+
+SampleAxes find_sample_axes(const ir::Function& f, const Samples& samples) { return find(f, samples, nullptr); }
 }  // namespace gradc::passes

@@ -68,6 +68,20 @@ struct ResolvedPhase {
   mutable uint32_t epoch = 0;        // how often it was opened to several threads, modulo Share::epochs
 };
 
+// Phases [begin, end), so many times. `shifts`: arguments of their calls that are elsewhere in each round; back at the beginning when the loop is over.
+struct ResolvedLoop {
+  size_t begin, end;
+  int64_t rounds;
+  struct Shift {
+    char** argument;
+    int64_t stride;
+    bool alternate;
+    int64_t offset(int64_t round) const { return stride * (alternate ? round & 1 : round); }
+  };
+  std::vector<Shift> shifts = {};
+  mutable int64_t round = 0;
+};
+
 struct Entry {
   std::string name;
   const program::Entry* source = nullptr;
@@ -75,10 +89,12 @@ struct Entry {
   std::vector<ScalarInput> scalars;
   std::vector<Port> outputs;
   std::vector<ResolvedPhase> phases;
+  std::vector<ResolvedLoop> loops;   // inner ones behind those around them
   size_t first_update = 0;           // = phases.size() where nothing is written
   const Port* loss = nullptr;        // output "loss"
   bool guarded = false;              // it is complete before the first update, which is left out if it is not finite
   bool parallel = false;             // some phase is worth several threads
+  size_t alone_from = 0;             // none from here on, nor in a loop that goes back
   mutable Pace pace;                 // if so: whether they paid so far
   uint32_t calls = 0;
   double flops = 0, bytes = 0;
@@ -88,6 +104,12 @@ struct Entry {
   /// Rows from `valid` on are no samples to it; without that input every row counts.
   bool takes_fewer_rows() const;
   const Port* output(std::string_view port) const;
+  /// The phase that is run after this one. Called when it is finished, by one thread; arguments of loops move on.
+  size_t next(size_t phase) const;
+  /// Ends all loops: arguments are where they were.
+  void rewind() const;
+  /// How often a run runs a phase.
+  double rounds(size_t phase) const;
 };
 
 /// Seconds that a call takes on one core, roughly: for deciding what is worth several threads, not for results.

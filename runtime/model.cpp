@@ -180,6 +180,11 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
     entry.outputs.push_back(std::move(port));
   }
 
+  for (uint32_t l = 0; l < size(entry.source->loops()); ++l) {
+    const program::Loop& loop = *entry.source->loops()->Get(l);
+    if (loop.begin() >= loop.end() || loop.end() > size(entry.source->phases()) || loop.rounds() == 0) return damaged("a loop without phases");
+    entry.loops.push_back({loop.begin(), loop.end(), int64_t(loop.rounds())});
+  }
   for (uint32_t p = 0; p < size(entry.source->phases()); ++p) {
     ResolvedPhase phase;
     double phase_seconds = 0;
@@ -203,10 +208,17 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
         strand.calls.push_back({image->kernels[call.kernel()], args.get(), int64_t(call.units()), int64_t(call.grain()), entry.calls++, &call, entry.source->local_bytes()});
         if (auto* bytes = call.unit_bytes()) strand.calls.back().unit_bytes.assign(bytes->begin(), bytes->end());
         if (size_t local = strand.calls.back().unit_bytes.size(); local > 0 && (local != size(call.args()) || local > most_arguments)) return damaged("a call with local arguments that it has not");
+        for (uint32_t m = 0; call.moves() && m < call.moves()->size(); ++m) {
+          const program::Move& move = *call.moves()->Get(m);
+          if (move.arg() >= size(call.args()) || move.loop() >= entry.loops.size()) return damaged("an argument that moves in no loop");
+          const ResolvedLoop& loop = entry.loops[move.loop()];
+          if (p < loop.begin || p >= loop.end) return damaged("an argument that moves in a loop elsewhere");
+          entry.loops[move.loop()].shifts.push_back({&args[move.arg()], move.stride(), move.alternate()});
+        }
         entry.args.push_back(std::move(args));
         phase_seconds += estimate(call.flops(), call.bytes());
-        entry.flops += call.flops();
-        entry.bytes += call.bytes();
+        entry.flops += call.flops() * entry.rounds(p);
+        entry.bytes += call.bytes() * entry.rounds(p);
       }
       most_granules = std::max(most_granules, strand.granules);
       phase.granules += strand.granules;
@@ -216,6 +228,10 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
     if (!phase.serial) entry.parallel = true;
     entry.phases.push_back(std::move(phase));
   }
+  for (size_t p = 0; p < entry.phases.size(); ++p)
+    if (!entry.phases[p].serial) entry.alone_from = p + 1;
+  for (const ResolvedLoop& loop : entry.loops)
+    if (loop.begin < entry.alone_from) entry.alone_from = std::max(entry.alone_from, loop.end);
   entry.first_update = std::min<size_t>(entry.source->first_update(), entry.phases.size());
   if (const Port* loss = entry.output("loss"); loss && loss->type.elements() == 1 && info(loss->type.element).is_float) {
     entry.loss = loss;
@@ -247,6 +263,33 @@ const Port* Entry::output(std::string_view port) const {
   for (const Port& candidate : outputs)
     if (candidate.name == port) return &candidate;
   return nullptr;
+}
+
+size_t Entry::next(size_t phase) const {
+  ++phase;
+  for (size_t l = loops.size(); l-- > 0;) {   // inner loops first
+    const ResolvedLoop& loop = loops[l];
+    if (loop.end != phase) continue;
+    const int64_t round = loop.round, following = round + 1 < loop.rounds ? round + 1 : 0;
+    for (const ResolvedLoop::Shift& shift : loop.shifts) *shift.argument += shift.offset(following) - shift.offset(round);
+    loop.round = following;
+    if (following > 0) return loop.begin;
+  }
+  return phase;
+}
+
+void Entry::rewind() const {
+  for (const ResolvedLoop& loop : loops) {
+    for (const ResolvedLoop::Shift& shift : loop.shifts) *shift.argument -= shift.offset(loop.round);
+    loop.round = 0;
+  }
+}
+
+double Entry::rounds(size_t phase) const {
+  double count = 1;
+  for (const ResolvedLoop& loop : loops)
+    if (loop.begin <= phase && phase < loop.end) count *= double(loop.rounds);
+  return count;
 }
 
 Entry* Model::entry(std::string_view name) {

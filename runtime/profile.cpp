@@ -41,16 +41,16 @@ static KernelTimes gather(const Model& model) {
   for (auto& [entry, times] : model.profile()) {
     double in_kernels = 0;
     int active = entry->parallel ? model.threads() : 1;
-    for (const ResolvedPhase& phase : entry->phases)
-      for (const ResolvedStrand& strand : phase.strands)
+    for (size_t p = 0; p < entry->phases.size(); ++p)
+      for (const ResolvedStrand& strand : entry->phases[p].strands)
         for (const ResolvedCall& call : strand.calls) {
           Row row{entry->name, text(call.source->name()), joined_lines(model.source_lines(*call.source))};
           uint64_t nanoseconds = 0;
           for (const auto& thread : times.threads) nanoseconds += thread.nanoseconds[call.index];
           row.seconds = double(nanoseconds) * 1e-9;
           row.runs = times.runs;
-          row.flops = call.source->flops() * double(times.runs);
-          row.bytes = call.source->bytes() * double(times.runs);
+          row.flops = call.source->flops() * double(times.runs) * entry->rounds(p);
+          row.bytes = call.source->bytes() * double(times.runs) * entry->rounds(p);
           in_kernels += row.seconds;
           auto same = std::find_if(table.rows.begin(), table.rows.end(), [&](const Row& each) { return each.entry == row.entry && each.kernel == row.kernel && each.lines == row.lines; });
           if (same == table.rows.end()) table.rows.push_back(row);

@@ -80,7 +80,7 @@ static void run_phase_alone(const ResolvedPhase& phase, const Invoke& invoke) {
 
 void run_alone(const Entry& entry, char* scratch) {
   FloatControl control;
-  for (const ResolvedPhase& phase : entry.phases) run_phase_alone(phase, {scratch, nullptr});
+  for (size_t i = 0; i < entry.phases.size(); i = entry.next(i)) run_phase_alone(entry.phases[i], {scratch, nullptr});
 }
 
 void StepRunner::add(ResolvedPhase& phase) {
@@ -108,26 +108,21 @@ int64_t StepRunner::take_part(int thread) {
   return taken;
 }
 
-// Phases [first, last) on one thread; false if the loss turns out not to be finite before one of them or before `last`.
-bool StepRunner::run_alone(int thread, size_t first, size_t last) {
-  for (size_t i = first;; ++i) {
-    if (i == entry_->first_update && entry_->guarded && !loss_is_finite(*entry_->loss)) return false;
-    if (i == last) return true;
+// Phases from `first` on, on one thread: all of them, or up to one for several threads, which is returned. finite_ is false if the loss turns out not to be
+// before one of them: then it ends there. (Loops hold no updates: it ends in none.)
+size_t StepRunner::run_alone(int thread, size_t first, bool all) {
+  for (size_t i = first;; i = entry_->next(i)) {
+    if (i == entry_->first_update && entry_->guarded) finite_ = loss_is_finite(*entry_->loss);
+    if (!finite_ || i == entry_->phases.size() || (!all && (i >= entry_->alone_from || !entry_->phases[i].serial))) return i;
     run_phase_alone(entry_->phases[i], invoke(thread));
   }
 }
 
-static size_t next_parallel(const Entry& entry, size_t from) {
-  while (from < entry.phases.size() && entry.phases[from].serial) ++from;
-  return from;
-}
-
 bool StepRunner::next(int thread) {
-  size_t next = next_parallel(*entry_, phase_ + 1);
-  if (next == entry_->phases.size()) return false;
-  finite_ = run_alone(thread, phase_ + 1, next);
-  if (finite_) open(next);
-  return finite_;
+  next_ = run_alone(thread, phase_ == size_t(-1) ? 0 : entry_->next(phase_), false);
+  if (!finite_ || next_ >= entry_->alone_from) return false;
+  open(next_);
+  return true;
 }
 
 bool StepRunner::run(const Entry& entry, CallTimes* times) {
@@ -139,8 +134,9 @@ bool StepRunner::run(const Entry& entry, CallTimes* times) {
   times_ = times;
   finite_ = true;
   phase_ = size_t(-1);
+  next_ = 0;
   if (choose && entry.pace.together()) team_.run();
-  if (finite_) run_alone(0, phase_ + 1, entry.phases.size());
+  if (finite_) run_alone(0, next_, true);
   if (choose || times) {
     int64_t nanoseconds = std::chrono::nanoseconds(Clock::now() - start).count();
     if (choose) entry.pace.took(nanoseconds);
@@ -160,7 +156,7 @@ bool all_finite(ElementType element, const char* data, int64_t count) {
 const ResolvedCall* find_not_finite(const Entry& entry, char* scratch) {
   FloatControl control;
   const Invoke invoke{scratch, nullptr};
-  for (size_t i = 0; i < entry.first_update; ++i)
+  for (size_t i = 0; i < entry.first_update; i = entry.next(i))
     for (const ResolvedStrand& strand : entry.phases[i].strands) {
       if (strand.block > 0) run_granules(strand, 0, strand.granules, invoke);   // what its calls hand to each other lives for a block alone
       for (const ResolvedCall& call : strand.calls) {
@@ -173,7 +169,10 @@ const ResolvedCall* find_not_finite(const Entry& entry, char* scratch) {
           for_runs(to_layout(call.source->output_types()->Get(o)), type.shape, [&](int64_t, int64_t stored, int64_t count) {
             finite = finite && all_finite(type.element, call.args[first + o] + size_t(stored) * info(type.element).bytes, count);
           });
-          if (!finite) return &call;
+          if (!finite) {
+            entry.rewind();
+            return &call;
+          }
         }
       }
     }

@@ -41,7 +41,7 @@ class StepRunner : Stages {
   int64_t parts() const override { return entry_->phases[phase_].granules; }
   bool next(int thread) override;
   void open(size_t phase);
-  bool run_alone(int thread, size_t first, size_t last);
+  size_t run_alone(int thread, size_t first, bool all);
   Invoke invoke(int thread) const { return {scratch(thread), times_ ? &times_->threads[size_t(thread)] : nullptr}; }
 
   std::vector<char*> scratch_;
@@ -51,6 +51,7 @@ class StepRunner : Stages {
   const Entry* entry_ = nullptr;
   CallTimes* times_ = nullptr;
   size_t phase_ = 0;     // the open one, or the one before the first
+  size_t next_ = 0;      // after the last phase that the team has run
   bool finite_ = true;   // the loss, as far as it was looked at
   Team team_;
 };

@@ -141,6 +141,16 @@ class Models(EndToEnd):
         self.assertLess(self.command(program, "eval", "--json").json()["bits"], 4.5)   # characters by how often they occur: 4.7
         options = ("--prompt", "hacker", "--length", 40, "--seed", 3)
         self.assertEqual(self.command(program, "generate", *options).out, self.command(program, "generate", *options).out)
+    def test_a_loop_learns_with_the_same_bits_on_every_number_of_threads(self):
+        program = self.build("lstm", "--set", "samples=64", "--set", "width=32")
+        runs = []
+        for threads in (1, 2, 3):
+            log = self.folder / f"lstm{threads}.jsonl"
+            self.command(program, "train", "--steps", 120, "--set", "warmup=1", "--lr", 0.005, "--threads", threads, "--log", log, "--no-save", "--quiet")
+            runs.append([line["loss"] for line in log_lines(log) if "step" in line and "loss" in line])
+        self.assertEqual(runs[0], runs[1])
+        self.assertEqual(runs[0], runs[2])
+        self.assertLess(sum(runs[0][-20:]), 0.7 * sum(runs[0][:20]))
 
     def test_resnet20_reads_cifar(self):
         folder = self.folder / "cifar"

@@ -62,8 +62,9 @@ class Case:
     """call: what gradc applies to x, `as f` where it has parameters; shapes: those of f's parameters; result(x, p): the same in PyTorch; start: of states;
     inputs: of further tensors that the call names, which p has, too."""
 
-    def __init__(self, kind, call, image, result, shapes=(), states=(), inputs=()):
+    def __init__(self, kind, call, image, result, shapes=(), states=(), inputs=(), spread=0.5):
         self.kind, self.call, self.image, self.result, self.shapes, self.states, self.inputs = kind, call, list(image), result, dict(shapes), dict(states), dict(inputs)
+        self.spread = spread   # standard deviation of parameters
 
 
 def text(value):
@@ -240,7 +241,7 @@ def compare(group, number, folder, gradc, *options):
         name = f"c{i}"
         values = {"x": torch.randn(case.image, generator=generator)}
         for parameter, shape in case.shapes.items():
-            values[f"f.{parameter}"] = torch.randn(shape, generator=generator) * 0.5
+            values[f"f.{parameter}"] = torch.randn(shape, generator=generator) * case.spread
         for state, shape in case.states.items():
             values[f"f.{state}"] = torch.rand(shape, generator=generator) + 0.5
         for key, shape in case.inputs.items():

@@ -21,6 +21,7 @@ Shape list(std::initializer_list<int64_t> items) { return items; }
 
 TEST_CASE("shape rules: every operation refuses the wrong number of operands") {
   for (Op op : all_ops()) {
+    if (info(op).operands < 0) continue;
     std::vector<Type> operands(info(op).operands + 1, x);
     std::string error = infer(op, operands);
     std::string count = std::to_string(info(op).operands) + (info(op).operands == 1 ? " operand" : " operands");
@@ -31,7 +32,7 @@ TEST_CASE("shape rules: every operation refuses the wrong number of operands") {
 TEST_CASE("shape rules: every operation refuses to go without one of its attributes") {
   for (Op op : all_ops()) {
     if (info(op).attributes.empty()) continue;
-    std::vector<Type> operands(info(op).operands, x);
+    std::vector<Type> operands(std::max(info(op).operands, 0), x);
     CHECK(infer(op, operands) == std::string(info(op).name) + " lacks attribute " + std::string(attr_name(info(op).attributes[0])));
   }
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "ir/loop.h"
 #include "ir/random_graph.h"
 #include "ir/text.h"
 #include "ir/verify.h"
@@ -18,6 +19,7 @@ constexpr int count = 500;
 // The same function in f64: the same values but for rounding, which the tolerances must cover.
 Function widened(const Function& f) {
   Function wide = f;
+  for_bodies(wide, [](Function& body) { body = widened(body); });
   for (Node& node : wide.nodes) {
     if (node.attrs.has(Attr::element) && node.attrs.element(Attr::element) == ElementType::f32 && node.op != Op::input && node.op != Op::variable && node.op != Op::random) node.attrs.set(Attr::element, ElementType::f64);
     if (node.type.element == ElementType::f32) node.type.element = ElementType::f64;

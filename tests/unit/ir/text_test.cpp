@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "ir/builder.h"
+#include "ir/evaluate.h"
 #include "ir/text.h"
 #include "ir/verify.h"
 
@@ -560,4 +561,36 @@ TEST_CASE("broken text never does worse than errors") {
     CHECK(diagnostics.render(false).empty() == module.has_value());
     if (module) CHECK(verify(*module) == "");
   }
+}
+
+TEST_CASE("loops print with their bodies and parse again") {
+  const char* text = R"(function f {
+  %h = input : f32[2]
+  %x = input : f32[3, 2]
+  %w = input : f32[2, 2]
+  %3 = scan %h, %x, %w {length = 3, carries = 1, slices = 1, backward = 1, body = step {
+    %h = input : f32[2]
+    %x = input : f32[2]
+    %w = input : f32[2, 2]
+    %3 = contract %h, %w {spec = "k,kn->n"} : f32[2]
+    %4 = add %3, %x : f32[2]
+    return h = %4, y = %3
+  }} : bool[0]
+  %4 = item %3 {index = 0} : f32[2]
+  %5 = item %3 {index = 1} : f32[3, 2]
+  return last = %4, all = %5
+}
+)";
+  Sources sources;
+  Diagnostics diagnostics(sources);
+  auto f = parse_function(sources.add("loop.gir", text), sources, diagnostics);
+  INFO(diagnostics.render(false));
+  REQUIRE(f);
+  CHECK(print(*f, {.locations = false}) == text);
+  // h <- h w + x from the last slice to the first; y is h w.
+  Bindings results = evaluate(*f, {{"h", Tensor::of({ElementType::f32, {2}}, {1, 2})},
+                                   {"x", Tensor::of({ElementType::f32, {3, 2}}, {1, 1, 10, 10, 100, 200})},
+                                   {"w", Tensor::of({ElementType::f32, {2, 2}}, {0, 1, 1, 0})}});
+  CHECK(results.at("last").numbers() == std::vector<double>{113, 212});
+  CHECK(results.at("all").numbers() == std::vector<double>{112, 211, 201, 102, 2, 1});
 }

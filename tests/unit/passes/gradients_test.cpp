@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "ir/loop.h"
 #include "ir/text.h"
 #include "ir/verify.h"
 #include "passes/autodiff.h"
@@ -47,7 +48,22 @@ Term binary(Maker m) { Term x = m.x(), y = m.x(); return m.make(op, {x, y}); }
 template <Op op>
 Term reduction(Maker m) { return m.make(op, {m.x({2, 3, 4})}, {{Attr::axes, Axes{0, 2}}}); }
 
+// h <- tanh(h w + x + b), whose last value and stack of squares are added.
+Term recurrence(Maker m) {
+  Term h = m.x({2, 3}), x = m.x({4, 2, 3}), w = m.x({3, 3}), bias = m.x({3});
+  Function body;
+  Maker inside{*new ir::Builder(body)};
+  Term h1 = inside.x({2, 3}), x1 = inside.x({2, 3}), w1 = inside.x({3, 3}), b1 = inside.x({3});
+  Term next = apply(Op::tanh, contract("mk,kn->mn", h1, w1) + x1 + broadcast(b1, {2, 3}, {1}));
+  body.name = "step";
+  body.results = {{"h", next}, {"y", next * next}};
+  delete &inside.b;
+  Value scan = ir::make_scan(m.b, {body, 4, 1, 1, false, false, {h, x, w, bias}});
+  return Term{&m.b, ir::make_item(m.b, scan, 0)} + reduce(Op::reduce_sum, {&m.b, ir::make_item(m.b, scan, 1)}, {0});
+}
+
 const Example examples[] = {
+    {Op::scan, recurrence},
     {Op::neg, unary<Op::neg>},
     {Op::abs, unary<Op::abs>},
     {Op::exp, unary<Op::exp>},
@@ -102,7 +118,8 @@ const Example examples[] = {
 
 // Operations whose derivative is zero or does not exist. Everything else must have an example above.
 const Op without_gradient[] = {Op::sign, Op::floor, Op::ceil, Op::round, Op::not_, Op::is_finite, Op::idiv, Op::eq, Op::ne, Op::lt, Op::le, Op::gt, Op::ge, Op::and_, Op::or_, Op::argmax,
-                               Op::constant, Op::literal, Op::iota, Op::input, Op::variable, Op::random, Op::stop_gradient, Op::grad};
+                               Op::constant, Op::literal, Op::iota, Op::input, Op::variable, Op::random, Op::stop_gradient, Op::grad,
+                               Op::item};   // the walk itself takes its cotangent to the loop
 
 Value sum_of(Term t) {
   Axes all(t.rank());
