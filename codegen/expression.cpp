@@ -37,7 +37,11 @@ bool Expression::once(ir::Value v, const IndexVector& at) const {
 }
 
 void Expression::bind(const Index& variable, LlvmValue value) {
-  if (!variable.is_constant()) bindings_[variable_of(variable)] = {value, false};
+  if (variable.is_constant()) return;
+  Binding& binding = bindings_[variable_of(variable)];
+  if (binding.lane) std::erase(lane_variables_, variable_of(variable));   // lanes run along an operand while it is packed, along results afterwards
+  if (binding.scattered) std::erase(scattered_, variable_of(variable));
+  binding = {value, false};
 }
 void Expression::bind_lanes(const Index& variable, LlvmValue value) {
   if (lanes == 1 || variable.is_constant()) return bind(variable, value);
@@ -47,6 +51,7 @@ void Expression::bind_lanes(const Index& variable, LlvmValue value) {
 }
 void Expression::bind_scattered(const Index& variable, LlvmValue numbers) {
   if (variable.is_constant()) return;
+  bind(variable, nullptr);
   bindings_[variable_of(variable)] = {numbers, false, true};
   scattered_.push_back(variable_of(variable));
 }

@@ -14,6 +14,7 @@
 #include "ir/evaluate.h"
 #include "ir/text.h"
 #include "kernel_harness.h"
+#include "passes/fusion.h"
 
 using namespace gradc;
 using namespace gradc::codegen;
@@ -302,4 +303,23 @@ TEST_CASE("products with few rows are shared out by columns") {
     share_out_columns(kernel, true);
     CHECK(kernel.units == c.extents.at('m'));
   }
+}
+
+TEST_CASE("behind columns that are packed, an epilogue reads the value of each row, however those values lie") {
+  for (int64_t rows : {7, 9, 12, 40})
+    for (const Target& target : targets()) {
+      ir::Function f;
+      Builder b(f);
+      Value y = b.contract("amn,kn->amk", b.input("x", {ElementType::f32, {2, rows, 24}}), b.input("w", {ElementType::f32, {16, 24}}));
+      Value s = b.input("s", {ElementType::f32, {2, rows}});
+      f.results = {{"z", b.map(Op::mul, {y, b.broadcast(s, b.type(y).shape, {0, 1})}), false}};
+      std::vector<ir::KernelCall> calls = passes::fuse(f);
+      REQUIRE(calls.size() == 1);
+      Kernel& kernel = calls[0].kernel;
+      kernel.argument_layouts.resize(calls[0].arguments.size());
+      for (size_t a = 0; a < calls[0].arguments.size(); ++a)
+        if (calls[0].arguments[a] == s) kernel.argument_layouts[a] = ir::pitched({2, rows}, (rows + 15) / 16 * 16);
+      INFO(rows << " rows on " << target.name);
+      CHECK(difference(kernel, -1, 1) == "");
+    }
 }
