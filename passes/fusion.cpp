@@ -142,7 +142,7 @@ class Outline {
       call_.results.push_back(group.nodes[i]);
       call_.loop->results.push_back(f_[group.nodes[i]].attrs.integer(Attr::index));
     }
-    for (Value v : call_.arguments) call_.cuts.push_back("is read in each round");
+    call_.cuts.insert(call_.cuts.end(), call_.arguments.size(), "is read in each round");
     return std::move(call_);
   }
 
