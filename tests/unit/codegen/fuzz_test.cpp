@@ -133,10 +133,10 @@ ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bind
   Jit jit;
   jit.add(emit_object(*code, target));
 
-  Block variables(program.variables_bytes), arena(entry.arena_bytes), constants(program.constants.size()), scratch(scratch_size);
+  Block variables(program.variables_bytes), arena(entry.arena_bytes), constants(program.constants.size()), scratch(scratch_size + static_cast<int64_t>(entry.local_bytes));
   std::memcpy(constants.data, program.constants.data(), program.constants.size());
   auto place = [&](const program::Place& p) {
-    Block& block = p.space() == program::Space::variables ? variables : p.space() == program::Space::arena ? arena : constants;
+    Block& block = p.space() == program::Space::local ? scratch : p.space() == program::Space::variables ? variables : p.space() == program::Space::arena ? arena : constants;
     return block.data + p.offset();
   };
   for (const auto& v : program.variables)
@@ -152,13 +152,18 @@ ir::Bindings run_entry(const ir::Module& m, const Target& target, const ir::Bind
     for (const auto& strand : phase->strands)
       for (int64_t g = 0; g < strand->granules; ++g) granules.push_back({strand.get(), g});
     std::shuffle(granules.begin(), granules.end(), random);
-    for (auto [strand, g] : granules)
-      for (const auto& call : strand->calls) {
-        std::vector<char*> args;
-        for (size_t a = 0; a < call->args.size(); ++a) args.push_back(place(call->args[a]) + rounds.offset(*call, a));
-        auto begin = static_cast<int64_t>(g * call->grain), end = std::min<int64_t>(begin + call->grain, call->units);
-        jit.lookup<gradc_kernel>(table.symbol(call->kernel))(args.data(), begin, end, scratch.data);
-      }
+    for (auto [strand, g] : granules) {   // in blocks, whose local values begin with the first unit of a call
+      const auto units = static_cast<int64_t>(strand->calls.front()->units), grain = static_cast<int64_t>(strand->calls.front()->grain);
+      const int64_t limit = std::min((g + 1) * grain, units), step = strand->block > 0 ? static_cast<int64_t>(strand->block) : grain;
+      for (int64_t first = g * grain; first < limit; first += step)
+        for (const auto& call : strand->calls) {
+          const int64_t of = static_cast<int64_t>(call->units), begin = first * of / units, end = std::min(first + step, limit) * of / units;
+          std::vector<char*> args;
+          for (size_t a = 0; a < call->args.size(); ++a)
+            args.push_back(place(call->args[a]) + rounds.offset(*call, a) - (call->unit_bytes.empty() ? 0 : begin * static_cast<int64_t>(call->unit_bytes[a])));
+          jit.lookup<gradc_kernel>(table.symbol(call->kernel))(args.data(), begin, end, scratch.data + entry.local_bytes);
+        }
+    }
   }
   ir::Bindings results;
   auto take = [&](const std::string& name, const ir::Type& type, const char* from, const runtime::Layout& layout = {}) {
