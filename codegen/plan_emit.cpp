@@ -36,13 +36,12 @@ std::unique_ptr<program::CallT> Planner::emit_call(int c) {
   for (const std::vector<Value>* list : {&call.arguments, &call.results})
     for (const Value& v : *list) {
       const int number = static_cast<int>((list == &call.results ? call.arguments.size() : 0) + static_cast<size_t>(&v - list->data()));
-      auto moving = steps.find(v);
-      if (moving == steps.end()) continue;
-      bool aligned = true;
-      for (const Step& step : moving->second) {
-        out->moves.push_back(program::Move(static_cast<uint32_t>(number), step.loop, step.stride, step.alternate));
-        aligned = aligned && step.stride % static_cast<int64_t>(alignment) == 0;
-      }
+      bool aligned = !local.count(v) || stored_bytes(f.type(v), {}) / call.kernel.units % alignment == 0;  // a block's values begin `begin` units before its scratch
+      if (auto moving = steps.find(v); moving != steps.end())
+        for (const Step& step : moving->second) {
+          out->moves.push_back(program::Move(static_cast<uint32_t>(number), step.loop, step.stride, step.alternate));
+          aligned = aligned && step.stride % static_cast<int64_t>(alignment) == 0;
+        }
       if (!aligned) call.kernel.unaligned.push_back(number);
     }
   out->kernel = kernels.add(call.kernel);
