@@ -175,7 +175,7 @@ LlvmValue VectorMath::sigmoid(LlvmValue x) {
 // 10^6 go to libm, whole vectors at a time, which no program that means something does.
 LlvmValue VectorMath::sine(LlvmValue x, bool cosine) {
   const char* name = cosine ? "cos" : "sin";
-  if (is_f64(x) || !x->getType()->isVectorTy()) return libm(name, {x});
+  if (is_f64(x)) return libm(name, {x});
   llvm::Type* wide = with_lanes(b.getDoubleTy(), x);
   LlvmValue size = intrinsic(llvm::Intrinsic::fabs, x);
   LlvmValue large = b.CreateFCmpUGT(size, constant(x, 1e6));
@@ -196,6 +196,7 @@ LlvmValue VectorMath::sine(LlvmValue x, bool cosine) {
   LlvmValue sign = b.CreateShl(b.CreateAnd(quadrant, integer(x, 2)), integer(x, 30));
   LlvmValue fast = number(b.CreateXor(bits(b.CreateSelect(odd, c, s)), sign), x);
 
+  if (!x->getType()->isVectorTy()) return b.CreateSelect(large, libm(name, {x}), fast);   // ends of rows: the bits of a lane
   auto* before = b.GetInsertBlock();
   auto* function = before->getParent();
   auto* slow_block = llvm::BasicBlock::Create(b.getContext(), "far", function);

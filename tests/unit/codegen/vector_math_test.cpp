@@ -76,6 +76,18 @@ TEST_CASE("functions of one f32 over the whole range", "[math]") {
     }
 }
 
+TEST_CASE("the end of a row has the bits of a lane", "[math]") {
+  for (const codegen::Target& target : targets())
+    for (Op op : {Op::exp, Op::log, Op::log1p, Op::sqrt, Op::rsqrt, Op::sin, Op::cos, Op::tanh, Op::erf, Op::sigmoid})
+      for (float x : {0.007f, 0.03f, 0.3f, 0.77f, 1.62f, 2.4f, 3.9f, 9.3f, 31.7f, 75.0f, 4321.0f}) {
+        Tensor input({ElementType::f32, {33}});   // lanes, and one alone
+        std::fill(input.as<float>().begin(), input.as<float>().end(), x);
+        Tensor result = compute(op, {input}, target)[0];
+        INFO(info(op).name << " of " << x << " on " << target.name);
+        CHECK(result.as<float>()[32] == result.as<float>()[0]);
+      }
+}
+
 TEST_CASE("powers of f32", "[math]") {
   std::vector<float> values = {0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 3.0f, -3.0f, 0.5f, -0.5f, 1e-40f, 1e30f, -1e30f, 16777216.0f, 16777217.0f, INFINITY, -INFINITY, NAN, 0.999999f, 1.000001f, 127.5f, -150.0f};
   std::vector<float> x, y;
