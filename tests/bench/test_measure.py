@@ -89,7 +89,7 @@ class Figures(unittest.TestCase):
             text = Workload(small, 8).model(pathlib.Path(folder))
             self.assertIn("block(4)", text)
             file = (pathlib.Path(folder) / "gpt_4_128_64.npy").read_bytes()
-            self.assertEqual(len(file), 128 + 1024 * 65)
+            self.assertEqual(len(file), 128 + 2048 * 65)
             self.assertLess(max(file[128:]), 65)
 
     def test_adversaries(self):

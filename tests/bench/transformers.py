@@ -90,11 +90,11 @@ class Transformer:
                             embedding=f"one_hot(tokens, {self.vocabulary}) @ table")
 
     def write_data(self, folder: pathlib.Path) -> None:
-        """Windows of tokens, u8 [1024, context + 1]: each token is often one of three that follow from the one before, so that there is something to learn."""
+        """Windows of tokens, u8 [2048, context + 1]: each token is often one of three that follow from the one before, so that there is something to learn."""
         file = folder / f"{self.name}.npy"
         if file.exists():
             return
-        draw, windows = random.Random(1), 1024
+        draw, windows = random.Random(1), 2048   # 100 steps of 16 in an epoch
         token, tokens = 0, bytearray()
         for _ in range(windows * (self.context + 1)):
             token = (5 * token + draw.randrange(3) + 1) % self.vocabulary if draw.random() < 0.8 else draw.randrange(self.vocabulary)
