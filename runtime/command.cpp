@@ -17,6 +17,7 @@ Status load_trained(Model& model, const CommandOptions& options) {
     return Error{GRADC_FILE, fmt::format("there is no '{}' here: run 'train' first, name a checkpoint with --checkpoint FILE, or use the first values with --untrained", path)};
   auto state = load_checkpoint(path, model, Purpose::inference);
   if (!state) return std::move(state.error());
+  if (options.seed) model.scalars.seed = *options.seed;   // other numbers are drawn than in the training
   return {};
 }
 

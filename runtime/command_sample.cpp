@@ -65,7 +65,6 @@ Status command_sample(Model& model, const CommandOptions& options) {
   auto predictor = choose(model, options.export_name);
   if (!predictor) return std::move(predictor.error());
   GRADC_TRY(load_trained(model, options));
-  if (options.seed) model.scalars.seed = *options.seed;   // not the one that training had
   Samples samples;
   samples.name = "noise";
   samples.count = options.count;

@@ -170,7 +170,8 @@ Status command_eval(Model& model, const CommandOptions& options) {
     fmt::print("{}\n", out.text());
     return {};
   }
-  fmt::print("{} ({} samples)  {}\n", samples->name, samples->count, figures_text(figures));
+  const std::string of = split == "." ? samples->name : fmt::format("{} ({} samples)", samples->name, samples->count);   // noise is as much as the block draws
+  fmt::print("{}  {}\n", of, figures_text(figures));
   if (confusion && options.out.empty()) {
     const bool terminal = isatty(1);
     const char* no_colour = std::getenv("NO_COLOR");

@@ -40,7 +40,7 @@ add_test(NAME bench COMMAND ${PYTHON3} -B tests/bench/test_measure.py WORKING_DI
 
 # End to end: compile, train, predict, break. Each file is a test. They wait for the stage that makes executables.
 if(TARGET gradc AND EXISTS ${CMAKE_SOURCE_DIR}/frontend/driver.cpp)
-  foreach(name models transfer convolution fashion precision tune memory resume errors data pictures seeing text players)
+  foreach(name models transfer convolution fashion precision tune memory resume errors data pictures seeing text players transformers)
     gradc_test(e2e-${name} ${PYTHON3} -B tests/e2e/test_${name}.py)
   endforeach()
   gradc_test(embed ${PYTHON3} -B tests/embed/test_embed.py)

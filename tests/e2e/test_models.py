@@ -72,6 +72,7 @@ class Models(EndToEnd):
         figures = self.command(program, "eval", "--json").json()   # of noise: there are no data
         self.assertLess(figures["after"], 0.6 * figures["before"])
         self.assertEqual(figures, self.command(program, "eval", "--json").json())
+        self.assertNotEqual(figures, self.command(program, "eval", "--seed", 3, "--json").json())
 
     def test_vae_learns_and_makes_pictures(self):
         program = self.build("vae", "--set", "width=64", "--set", "samples=32")
