@@ -25,6 +25,9 @@ class Transformers(EndToEnd):
         self.assertLess(sum(losses[steps - 10 : steps]) / 10, below * sum(losses[:3]) / 3, name)
         return program
 
+    def test_vit_learns(self):
+        self.learns("vit", 150, 0.8, "samples=32", "width=32", "depth=1", "warmup=1")
+
     def test_seq2seq_learns_to_reverse(self):
         # Short sequences and few steps: the shipped one takes a minute.
         program = self.learns("seq2seq", 500, 0.1, "samples=32", "longest=4", "width=48", "updates=500", "warmup=20", "judged=500")
