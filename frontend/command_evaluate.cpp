@@ -60,13 +60,12 @@ std::optional<Tensor> given(const std::string& name, const std::string& text, co
   std::optional<std::string> bytes = read_file(text, diagnostics);
   if (!bytes) return std::nullopt;
   std::string why;
-  std::optional<Tensor> tensor = read_npy(*bytes, why);
-  if (tensor && tensor->type != type) {
+  if (std::optional<Tensor> tensor = read_npy(*bytes, why)) {
+    if (tensor->type == type) return tensor;
     why = fmt::format("it holds {}, but {} is {}", to_string(tensor->type), name, to_string(type));
-    tensor.reset();
   }
-  if (!tensor) diagnostics.add(DiagnosticId::bad_input, {}, fmt::format("`{}` cannot be the value of {}: {}", text, name, why));
-  return tensor;
+  diagnostics.add(DiagnosticId::bad_input, {}, fmt::format("`{}` cannot be the value of {}: {}", text, name, why));
+  return std::nullopt;
 }
 
 std::string number_text(double value, ir::ElementType element) {
