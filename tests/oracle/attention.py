@@ -91,24 +91,47 @@ def block_shapes(parts, norms, d, m, hidden, activation, kind):
     return shapes
 
 
-def block(n, t, d, heads, hidden, memory=None, causal=False, activation="relu", norm="post", kind="layer_norm"):
-    """The lecture's blocks, part after part."""
+def own_attention(p, prefix, heads, x, memory, seen, rotary=False):
+    """The formula, for what PyTorch's function has not: positions by turning, and queries that may look nowhere and get zeros. seen: [n or 1, 1, t or 1, s]."""
+    def split(y, name):
+        y = (y @ p[f"{prefix}{name}.w"] + p.get(f"{prefix}{name}.b", 0)).unflatten(-1, (heads, -1))
+        return (rotated(y, p) if rotary and name != "value" else y).transpose(1, 2)
+
+    q, k, v = split(x, "query"), split(memory, "key"), split(memory, "value")
+    scores = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(~seen, -1e30)
+    y = (scores.softmax(-1) * seen) @ v
+    return y.transpose(1, 2).flatten(2) @ p[f"{prefix}out.w"] + p.get(f"{prefix}out.b", 0)
+
+
+def own_case(kind, options, mask, n, t, d, heads, seen, rotary=False):
+    call = f"multi_head_attention({heads}{options})" + (f"(mask = {mask})" if mask else "")
+    return Case(kind, call, [n, t, d], lambda x, p: own_attention(p, "", heads, x, x, seen, rotary), {name: shape for name, shape in projections("", d, d).items() if "bias = false" not in options or name.endswith("w")})
+
+
+def block(n, t, d, heads, hidden, memory=None, causal=False, activation="relu", norm="post", kind="layer_norm", lengths=None, seen_lengths=None, rotary=False):
+    """The lecture's blocks, part after part. lengths: what of x is no padding; seen_lengths: the same of memory."""
 
     def result(x, p):
-        parts = [lambda y: torch_attention(p, "self.", heads, y, y, behind(t) if causal or memory else None)]
+        hidden_pairs, padding = behind(t) if causal or memory else None, seen_of(lengths, t) if lengths else None
+        if rotary:
+            seen = torch.ones(1, 1, t, t, dtype=torch.bool) if hidden_pairs is None else ~hidden_pairs[None, None]
+            parts = [lambda y: own_attention(p, "self.", heads, y, y, seen & ~padding[:, None, None, :] if lengths else seen, True)]
+        else:
+            parts = [lambda y: torch_attention(p, "self.", heads, y, y, hidden_pairs, padding)]
         if memory:
-            parts.append(lambda y: torch_attention(p, "cross.", heads, y, p["m"]))
+            parts.append(lambda y: torch_attention(p, "cross.", heads, y, p["m"], None, seen_of(seen_lengths, memory[0]) if seen_lengths else None))
         parts.append(lambda y: feed("feed.", activation, y, p))
         for i, part in enumerate(parts):
             normalise = normal(p, f"norm{i + 1}", kind)
             x = normalise(x + part(x)) if norm == "post" else x + part(normalise(x))
         return x
 
-    options = f'activation = {activation}, norm = "{norm}", normalisation = {kind}'
+    options = f'activation = {activation}, norm = "{norm}", normalisation = {kind}' + (", rotary = true" if rotary else "")
+    masks = ([f"mask = {gradc_lengths(lengths, t)}"] if lengths else []) + ([f"memory_mask = {gradc_lengths(seen_lengths, memory[0])}"] if seen_lengths else [])
     if memory:
-        call = f"decoder_block({heads}, {hidden}, {options})(m)"
+        call = f"decoder_block({heads}, {hidden}, {options})({', '.join(['m', *masks])})"
         return Case("decoder_block", call, [n, t, d], result, block_shapes(["self", "cross"], 3, d, memory[1], hidden, activation, kind), inputs={"m": [n, *memory]})
-    call = f"encoder_block({heads}, {hidden}, causal = {str(causal).lower()}, {options})"
+    call = f"encoder_block({heads}, {hidden}, causal = {str(causal).lower()}, {options})" + (f"({masks[0]})" if masks else "")
     return Case("encoder_block", call, [n, t, d], result, block_shapes(["self"], 2, d, d, hidden, activation, kind))
 
 
@@ -136,6 +159,12 @@ def rotated(x, p):
     return torch.cat([turned.real, turned.imag], -1)
 
 
+def waves(x, p):
+    t, d = x.shape[1:]
+    angle = torch.arange(t).double()[:, None] / 10000 ** (2 * torch.arange(d // 2).double() / d)
+    return x * torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
+
+
 def cases():
     for n, t, d, heads in ((2, 7, 12, 3), (1, 1, 4, 1), (3, 16, 32, 4), (2, 33, 16, 2), (1, 65, 64, 2)):
         yield attention("self-attention", n, t, d, heads)
@@ -146,6 +175,19 @@ def cases():
     yield cross(2, 7, 12, 3, 5, 9)
     yield cross(2, 5, 16, 4, 31, 16)
     yield cross(3, 4, 8, 1, 9, 8, lengths=[1, 9, 5])
+    yield own_case("looks nowhere", "", gradc_lengths([0, 5], 6), 2, 6, 8, 2, ~seen_of([0, 5], 6)[:, None, None, :])
+    yield own_case("rotary attention", ", rotary = true", "", 2, 9, 12, 3, torch.ones(1, 1, 9, 9, dtype=torch.bool), rotary=True)
+    yield own_case("rotary attention", ", causal = true, rotary = true", "", 3, 17, 32, 4, ~behind(17)[None, None], rotary=True)
+    yield own_case("no bias", ", causal = true, bias = false", "", 1, 5, 6, 3, ~behind(5)[None, None])
+    # Every way to put a block together, with lengths that fill no lanes and one head now and then.
+    ways = [(norm, kind, activation) for norm in ("post", "pre") for kind in ("layer_norm", "rms_norm") for activation in ("relu", "gelu", "silu", "swiglu")]
+    for i, (norm, kind, activation) in enumerate(ways):
+        n, t, heads = 1 + i % 3, (3, 7, 9, 12, 17)[i % 5], (1, 2, 4)[i % 3]
+        options = {"norm": norm, "kind": kind, "activation": activation, "rotary": i % 4 == 1}
+        lengths = [t - j * 2 for j in range(n)] if i % 2 else None
+        yield block(n, t, 16, heads, 24, causal=i % 4 >= 2, lengths=lengths, **options)
+        s = (5, 16, 11)[i % 3]
+        yield block(n, t, 16, heads, 24, (s, 12), lengths=lengths, seen_lengths=[s - j * 2 for j in range(n)] if i % 4 < 2 else None, **options)
     for norm in ("post", "pre"):
         yield block(2, 7, 12, 3, 20, norm=norm)
         yield block(2, 9, 16, 2, 24, causal=True, norm=norm, activation="gelu", kind="rms_norm")
@@ -164,6 +206,9 @@ def cases():
         yield Case("embedding", f"look_up({vocabulary}, {width}, {text})", [n, t, width], lambda x, p, i=tokens: x + F.embedding(i, p["e.table"]), {"e.table": [vocabulary, width]})
     yield Case("tied embedding", "tied(11, 6)", [2, 5, 11], lambda x, p: F.embedding((torch.arange(10) % 7).reshape(2, 5), p["e.table"]) @ p["e.table"].T * x, {"e.table": [11, 6]})
     yield Case("rotary", "rotary_positions", [2, 9, 3, 8], rotated)
+    yield Case("learned positions", "learned_positions(9)", [2, 5, 12], lambda x, p: x + p["table"][:5], {"table": [9, 12]})
+    yield Case("sinusoidal", "wavy", [2, 7, 10], waves)
+    yield Case("patches", "patches(3)", [2, 6, 9, 2], lambda x, p: F.unfold(x.permute(0, 3, 1, 2), 3, stride=3).unflatten(1, (2, 9)).permute(0, 3, 2, 1).flatten(2))
     yield Case("swiglu", "swiglu", [3, 4, 10], lambda x, p: F.silu(x[..., :5]) * x[..., 5:])
     labels = torch.arange(12) * 5 % 7
     yield Case("label smoothing", "smoothed(0.1)", [12, 7], lambda x, p: F.cross_entropy(x, labels, label_smoothing=0.1)[None])
@@ -176,6 +221,7 @@ convolutions.HEAD += """
 layer look_up(vocabulary: int, width: int, tokens)(x) { let e = embedding(vocabulary, width); x + e(tokens) }
 layer tied(vocabulary: int, width: int)(x) { let e = embedding(vocabulary, width); e(reshape(iota(10) % 7, [2, 5])) @ transpose(e.table) * x }
 fn smoothed(x, a) = reshape(cross_entropy(x, (iota(12) * 5) % 7, smoothing = a), [1])
+fn wavy(x) = x * sinusoidal_positions(shape(x)[1], shape(x)[2])
 fn best(x, k) { let (v, i) = top_k(x, k)
     v }
 fn picked(x) = gather(x, reshape((iota(15) * 11) % 8, [3, 5]), axis = 1, batch = 1)
