@@ -28,7 +28,7 @@ layer block(heads: int)(x: f32[n, t, d]) {{
 model net(tokens: u8[n, t]) -> f32[n, t, {vocabulary}] {{
     param table: f32[{vocabulary}, {width}] = normal(0.02)
     param positions: f32[{context}, {width}] = normal(0.02)
-    let x = {embedding} + positions
+    let x = table[tokens] + positions
     for i in 0..{layers} {{ x = x |> block({heads}) }}
     (x |> layer_norm) @ transpose(table)
 }}
@@ -86,8 +86,7 @@ class Transformer:
 
     def model(self, batch: int, folder: pathlib.Path) -> str:
         self.write_data(folder)
-        return MODEL.format(batch=batch, folder=folder, name=self.name, layers=self.layers, width=self.width, heads=self.heads, context=self.context, vocabulary=self.vocabulary,
-                            embedding=f"one_hot(tokens, {self.vocabulary}) @ table")
+        return MODEL.format(batch=batch, folder=folder, name=self.name, layers=self.layers, width=self.width, heads=self.heads, context=self.context, vocabulary=self.vocabulary)
 
     def write_data(self, folder: pathlib.Path) -> None:
         """Windows of tokens, u8 [2048, context + 1]: each token is often one of three that follow from the one before, so that there is something to learn."""

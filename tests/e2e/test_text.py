@@ -50,9 +50,28 @@ export whole(tokens: token[n, 8] < tale.vocabulary) = net(tokens)
 """
 
 
+# The same of the library's blocks, which know themselves what a session is to keep.
+BLOCKS = MODEL.split("layer attention")[0] + """
+model net(tokens: token[n, t]) {{
+    let words = embedding(tale.vocabulary, 16)
+    let x = words(tokens){places}
+    for i in 0..2 {{ x = x |> encoder_block(2, 32, causal = true, {block}) }}
+    (x |> {norm}) @ transpose(words.table)
+}}
+
+train""" + MODEL.split("\ntrain")[1]
+LEARNED = dict(places=" |> learned_positions(8)(if incremental { position } else { 0 })", block='activation = gelu, norm = "pre"', norm="layer_norm")
+SINUSOIDAL = dict(places=" + sinusoidal_positions(t, 16, if incremental { position } else { 0 })", block="rate = 0.1", norm="as_it_is")
+ROTARY = dict(places="", block='activation = swiglu, norm = "pre", normalisation = rms_norm, rotary = true', norm="rms_norm")
+
+
 def model(tokens="characters", size=40, bytes=""):
     bits = "bits(loss) / mean(f32(bytes[:, 1:]))" if bytes else "bits(loss)"
     return MODEL.format(tokens=tokens, size=size, bytes=bytes, bits=bits)
+
+
+def blocks(parts):
+    return BLOCKS.format(tokens="characters", size=40, bytes="", bits="bits(loss)", **parts)
 
 
 class Text(EndToEnd):
@@ -67,10 +86,10 @@ class Text(EndToEnd):
     def generate(self, *options, program=None):
         return self.command(program or self.program, "generate", *options)
 
-    def logits(self, tokens):
+    def logits(self, tokens, program=None):
         """Of the export over a whole window, behind each of its eight tokens."""
         (self.folder / "tokens.csv").write_text(",".join(map(str, tokens)) + "\n")
-        flat = self.command(self.program, "predict", "--export", "whole", "tokens.csv", "--json").json()["outputs"]["whole"][0]
+        flat = self.command(program or self.program, "predict", "--export", "whole", "tokens.csv", "--json").json()["outputs"]["whole"][0]
         return [flat[i * 40:(i + 1) * 40] for i in range(8)]
 
     def test_it_learns_and_says_how_well(self):
@@ -80,33 +99,34 @@ class Text(EndToEnd):
         self.assertIn(f"{len(self.characters)} characters", self.command(self.program, "info").out)
         self.assertEqual(self.generate("--prompt", "abcd", "--length", "26", "--temperature", "0").out, LINE)
 
-    def test_the_same_tokens_as_without_sessions(self):
-        prompt = "xyz n"
-        text = self.generate("--prompt", prompt, "--length", "3", "--temperature", "0", "--json").json()["text"]
-        tokens = [self.characters.index(c) for c in prompt]
+    def the_same_with_and_without_sessions(self, program):
+        tokens = [self.characters.index(c) for c in "xyz n\n\na"]
         (self.folder / "steps.csv").write_text("".join(f"{t}\n" for t in tokens))
-        steps = self.command(self.program, "predict", "--export", "next", "steps.csv", "--json").json()["outputs"]["next"]
-        whole = self.logits(tokens + [0] * 3)
-        for step, position in zip(steps, whole):
-            for a, b in zip(step, position):
+        steps = self.command(program, "predict", "--export", "next", "steps.csv", "--json").json()["outputs"]["next"]
+        for step, position in zip(steps, self.logits(tokens, program), strict=True):
+            for a, b in zip(step, position, strict=True):
                 self.assertAlmostEqual(a, b, places=4)
-        for character in text:
-            at = self.logits((tokens + [0] * 8)[:8])[len(tokens) - 1][:len(self.characters)]
-            tokens.append(at.index(max(at)))
-            self.assertEqual(self.characters[tokens[-1]], character)
-
-    def test_longer_than_the_context(self):
-        """When eight tokens are read, a new session begins with the last four of them."""
+        # When eight tokens are read, a new session begins with the last four of them.
         text = "abc"
-        tokens = [self.characters.index(c) for c in text]
-        window = list(tokens)
+        window = [self.characters.index(c) for c in text]
         for _ in range(12):
             if len(window) == 9:
                 window = window[4:]
-            at = self.logits((window + [0] * 8)[:8])[len(window) - 1][:len(self.characters)]
+            at = self.logits((window + [0] * 8)[:8], program)[len(window) - 1][:len(self.characters)]
             window.append(at.index(max(at)))
             text += self.characters[window[-1]]
-        self.assertEqual(self.generate("--prompt", "abc", "--length", "12", "--temperature", "0").out, text + "\n")
+        self.assertEqual(self.generate("--prompt", "abc", "--length", "12", "--temperature", "0", program=program).out, text + "\n")
+
+    def test_the_same_tokens_as_without_sessions(self):
+        self.the_same_with_and_without_sessions(self.program)
+
+    def test_the_same_tokens_with_the_library_s_blocks(self):
+        for name, parts in ("learned", LEARNED), ("sinusoidal", SINUSOIDAL), ("rotary", ROTARY):
+            with self.subTest(name):
+                program = self.build(blocks(parts), name=name)
+                self.command(program, "train", "--quiet", "--checkpoint", f"{name}.ckpt")
+                self.assertLess(self.command(program, "eval", "--json").json()["bits"], 1)
+                self.the_same_with_and_without_sessions(program)
 
     def test_seeds(self):
         options = ("--prompt", "a", "--length", "40", "--temperature", "3")

@@ -25,17 +25,18 @@ def read_weights(path):
 class Network:
     def __init__(self, weights, heads):
         self.w, self.heads = weights, heads
-        self.context, self.width = weights["gpt.places"].shape
-        self.layers = len({name.split(".")[2] for name in weights if name.startswith("gpt.block1.")})
+        self.words, self.places = weights["gpt.words.table"], weights["gpt.places.table"]
+        self.context, self.width = self.places.shape
+        self.layers = len({name.split(".")[2] for name in weights if name.startswith("gpt.encoder_block1.")})
         self.keys = [torch.zeros(heads, self.context, self.width // heads) for _ in range(self.layers)]
         self.values = [torch.zeros_like(k) for k in self.keys]
         # Weights as F.linear takes them, and q, k, v in one product.
-        blocks = [f"gpt.block1.{i}." for i in range(self.layers)]
-        join = lambda b, part, axis: torch.cat([weights[f"{b}causal_attention1.dense{i}.{part}"] for i in (1, 2, 3)], axis)
-        self.blocks = [dict(n1=(weights[b + "layer_norm1.gain"], weights[b + "layer_norm1.bias"]), n2=(weights[b + "layer_norm2.gain"], weights[b + "layer_norm2.bias"]),
-                            qkv=(join(b, "w", 1).T.contiguous(), join(b, "b", 0)), out=self.linear(b + "causal_attention1.dense4"), up=self.linear(b + "dense1"),
-                            down=self.linear(b + "dense2")) for b in blocks]
-        self.norm, self.head = (weights["gpt.layer_norm1.gain"], weights["gpt.layer_norm1.bias"]), self.linear("gpt.dense1")
+        blocks = [f"gpt.encoder_block1.{i}." for i in range(self.layers)]
+        join = lambda b, part, axis: torch.cat([weights[f"{b}self.{name}.{part}"] for name in ("query", "key", "value")], axis)
+        norm = lambda name: (weights[name + ".gain"], weights[name + ".bias"])
+        self.blocks = [dict(n1=norm(b + "norm1"), n2=norm(b + "norm2"), qkv=(join(b, "w", 1).T.contiguous(), join(b, "b", 0)), out=self.linear(b + "self.out"),
+                            up=self.linear(b + "feed.up"), down=self.linear(b + "feed.down")) for b in blocks]
+        self.norm = norm("gpt.layer_norm1")
 
     def linear(self, name):
         return self.w[name + ".w"].T.contiguous(), self.w[name + ".b"]
@@ -43,7 +44,7 @@ class Network:
     def step(self, token, position):
         """Logits behind one token. `token`: i64[1]. A position that is a tensor is for torch.compile: one graph for all of them, which looks at the whole cache."""
         d, fixed = self.width, isinstance(position, torch.Tensor)
-        x = self.w["gpt.table"][token] + self.w["gpt.places"][position]
+        x = self.words[token] + self.places[position]
         seen = (torch.arange(self.context) <= position)[None] if fixed else None
         for block, keys, values in zip(self.blocks, self.keys, self.values):
             q, k, v = F.linear(F.layer_norm(x, (d,), *block["n1"], 1e-5), *block["qkv"]).view(3, self.heads, 1, -1)
@@ -57,7 +58,7 @@ class Network:
                 y = F.scaled_dot_product_attention(q, keys[:, :position + 1], values[:, :position + 1])
             x = x + F.linear(y.reshape(1, d), *block["out"])
             x = x + F.linear(F.gelu(F.linear(F.layer_norm(x, (d,), *block["n2"], 1e-5), *block["up"])), *block["down"])
-        return F.linear(F.layer_norm(x, (d,), *self.norm, 1e-5), *self.head)[0]
+        return F.linear(F.layer_norm(x, (d,), *self.norm, 1e-5), self.words)[0]
 
 
 def main():
