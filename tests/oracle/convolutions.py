@@ -280,7 +280,7 @@ def compare(group, number, folder, gradc, *options):
     return results
 
 
-def main(cases=cases):
+def main(cases):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gradc", default=os.environ.get("GRADC", "build/gradc"))
     parser.add_argument("--only", default="", help="cases whose kind contains this word")
@@ -312,4 +312,4 @@ def main(cases=cases):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(cases))

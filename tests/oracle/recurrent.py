@@ -47,5 +47,4 @@ def cases():
 
 
 if __name__ == "__main__":
-    convolutions.cases = cases
-    sys.exit(convolutions.main())
+    sys.exit(convolutions.main(cases))
