@@ -118,7 +118,7 @@ void TrainElaborator::run_statements(const ast::Block& block, Env& env, const St
     const Span& at = statement->span;
     if (auto* freeze = std::get_if<ast::Freeze>(&statement->node)) {
       for (const auto& target : freeze->targets)
-        if (std::string path = e_.path_of(*target, env); !path.empty()) e_.frozen_paths.push_back(path);
+        if (std::string path = e_.path_of(*target, env); !path.empty()) e_.frozen_paths.push_back({path, target->span});
     } else if (auto* report = std::get_if<ast::Report>(&statement->node)) {
       found.reports.push_back({report->name.text, e_.eval(*report->value, env), report->value->span, &block == &train_.body});
     } else if (auto* step = std::get_if<ast::Step>(&statement->node)) {
@@ -162,7 +162,7 @@ TrainElaborator::Found TrainElaborator::run_block(const StepPlan& plan, Evaluati
   Scoped<OptimizerRun*> no_optimizer(e_.optimizing, nullptr);
   Scoped<std::vector<Frame>> frames(e_.frames, {Frame{}});
   Scoped<std::vector<const std::set<std::string>*>> targets(e_.targets, {&e_.gradient_targets(&train_, train_.body)});
-  Scoped<std::vector<std::string>> frozen(e_.frozen_paths, {});
+  Scoped<std::vector<Frozen>> frozen(e_.frozen_paths, {});
   Scoped<bool> time(e_.in_step, true);
   Scoped<bool> not_pure(e_.pure, false);
   evaluation.key = plan.prefix;

@@ -47,10 +47,13 @@ void TrainElaborator::finish(ir::Function& function) const {
 }
 
 bool TrainElaborator::is_part(const std::string& path, const Span& span, std::string_view clause) {
+  const std::string model = path.substr(0, path.find('.'));
+  bool applied = false;
   const std::string parent = path.substr(0, path.rfind('.') == path.npos ? 0 : path.rfind('.') + 1);
   std::vector<std::string> siblings;
   for (const ir::Variable& v : e_.program.module.variables) {
     if (v.name == path || v.name.starts_with(path + ".")) return true;
+    applied = applied || v.name.starts_with(model + ".");
     if (!v.name.starts_with(parent)) continue;
     std::string sibling = v.name.substr(0, v.name.find('.', parent.size()));
     if (std::find(siblings.begin(), siblings.end(), sibling) == siblings.end()) siblings.push_back(sibling);
@@ -58,6 +61,7 @@ bool TrainElaborator::is_part(const std::string& path, const Span& span, std::st
   std::vector<std::string> hints;
   if (std::string near = nearest(path, siblings); !near.empty()) hints.push_back(fmt::format("did you mean `{}`?", near));
   else if (!siblings.empty()) hints.push_back(fmt::format("there {} `{}`", siblings.size() == 1 ? "is" : "are", fmt::join(siblings, "`, `")));
+  else if (!applied) hints.push_back(fmt::format("`{}` has no parameters before its first use, and nothing has applied it yet", model));
   e_.fail(DiagnosticId::unknown_member, span, fmt::format("`{} {}` names no parameter", clause, path), "", {}, hints);
   return false;
 }
@@ -67,11 +71,11 @@ std::shared_ptr<const SetValue> TrainElaborator::choose_parameters(const Found& 
   std::vector<std::string> unreached;
   std::vector<bool> reached = e_.reached(found.loss.get<Tensor>()->node);
   auto frozen = [&](const std::string& name) {
-    for (const std::string& f : evaluation.frozen)
-      if (name == f || name.starts_with(f + ".")) return true;
+    for (const Frozen& f : evaluation.frozen)
+      if (name == f.path || name.starts_with(f.path + ".")) return true;
     return false;
   };
-  for (const std::string& path : evaluation.frozen) is_part(path, span_, "freeze");
+  for (const Frozen& f : evaluation.frozen) is_part(f.path, f.span, "freeze");
   for (size_t i = 0; i < found.over.size(); ++i)
     if (!is_part(found.over[i], found.over_spans[i], "over")) return nullptr;
   for (ir::Variable& v : e_.program.module.variables) {

@@ -8,8 +8,8 @@
 namespace gradc::front {
 
 bool Elaborator::frozen(const std::string& path) const {
-  for (const std::string& f : frozen_paths)
-    if (path == f || path.starts_with(f + ".")) return true;
+  for (const Frozen& f : frozen_paths)
+    if (path == f.path || path.starts_with(f.path + ".")) return true;
   return false;
 }
 

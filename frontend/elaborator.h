@@ -29,6 +29,12 @@ struct Emission {
   bool initial = false;           // gives first values: random numbers do not depend on step and row
 };
 
+/// What a `freeze` names.
+struct Frozen {
+  std::string path;
+  Span span;
+};
+
 /// One run through code of the user inside an emission.
 struct Evaluation {
   bool training = false;
@@ -40,7 +46,7 @@ struct Evaluation {
   std::map<std::string, Span> assigned_at;
   std::vector<const SetValue*> substitutions;       // innermost last
   std::set<std::string> touched;                    // parameters that were read
-  std::vector<std::string> frozen;                  // what `freeze` named, when the run is over
+  std::vector<Frozen> frozen;                       // when the run is over
 };
 
 /// The body of a layer, model or train block that is being run: where names of what it declares start.
@@ -244,7 +250,7 @@ class Elaborator {
   bool declaring() const { return out == constants; }
   Emission* resetting = nullptr;      // function `reset`: first values of sessions
   OptimizerRun* optimizing = nullptr;
-  std::vector<std::string> frozen_paths;
+  std::vector<Frozen> frozen_paths;
   std::vector<Span> calls;            // call sites, outermost first
   std::vector<Frame> frames;
   std::vector<ScanRun> scans;         // innermost last

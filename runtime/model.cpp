@@ -134,15 +134,20 @@ static bool owns(const program::Optimizer* optimizer, const std::string& entry) 
   return optimizer && (text(optimizer->step()) == entry || text(optimizer->apply()) == entry || text(optimizer->init()) == entry);
 }
 
-// Whether what is at `place` is computed in a phase before the first update, and in no later one.
-static bool complete_before(const Entry& entry, const char* place) {
-  bool complete = false;
+struct LastWrite {
+  const ResolvedCall* call = nullptr;
+  size_t phase = 0;
+};
+
+/// The last call that writes at `place`, and its phase.
+static LastWrite last_write(const Entry& entry, const char* place) {
+  LastWrite last;
   for (size_t p = 0; p < entry.phases.size(); ++p)
     for (const ResolvedStrand& strand : entry.phases[p].strands)
       for (const ResolvedCall& call : strand.calls)
         for (uint32_t arguments = size(call.source->args()), a = arguments - call.source->outputs(); a < arguments; ++a)
-          if (call.args[a] == place) complete = p < entry.first_update;
-  return complete;
+          if (call.args[a] == place) last = {&call, p};
+  return last;
 }
 
 Status Model::resolve(Entry& entry, const gradc_image* image) {
@@ -235,7 +240,8 @@ Status Model::resolve(Entry& entry, const gradc_image* image) {
   entry.first_update = std::min<size_t>(entry.source->first_update(), entry.phases.size());
   if (const Port* loss = entry.output("loss"); loss && loss->type.elements() == 1 && info(loss->type.element).is_float) {
     entry.loss = loss;
-    entry.guarded = complete_before(entry, loss->data);
+    LastWrite write = last_write(entry, loss->data);
+    entry.guarded = write.call && write.phase < entry.first_update;
   }
   return {};
 }
@@ -329,19 +335,23 @@ bool Model::run(Entry& entry) {
 
 std::string Model::explain_not_finite(Entry& entry, const std::function<void()>& refill) {
   std::vector<std::unique_ptr<char[]>> copies;
+  const Variable* spoilt = nullptr;
   for (const Variable& variable : variables)
-    if (variable.belongs_to_model() && !all_finite(variable.type.element, variable.elements(copies).data(), variable.type.elements()))
-      return fmt::format("{} ({}) already holds a value that is not finite, from an earlier update: a lower learning rate or clipping may help",
-                         variable.name, variable.line);
+    if (!spoilt && variable.belongs_to_model() && !all_finite(variable.type.element, variable.elements(copies).data(), variable.type.elements())) spoilt = &variable;
+  if (spoilt && entry.guarded)
+    return fmt::format("{} ({}) already holds a value that is not finite, from an earlier update: a lower learning rate or clipping may help",
+                       spoilt->name, spoilt->line);
   refill();
   for (const Port& input : entry.inputs)
     if (!all_finite(input.type.element, input.data, input.type.elements())) return fmt::format("the data: '{}' holds a value that is not finite", input.name);
   fill_scalars(entry);
   const ResolvedCall* call = find_not_finite(entry, runner_->scratch(0));
+  if (!call && entry.loss && !entry.guarded) call = last_write(entry, entry.loss->data).call;   // it updates as well, and is not run again
   if (!call) return "run again, no kernel gives a value that is not finite";
   std::string lines = fmt::format("{}", fmt::join(source_lines(*call->source), ", "));
-  return fmt::format("the first value that is not finite comes from {}{}{}", lines.empty() ? "" : lines + " (", text(call->source->name()),
-                     lines.empty() ? "" : ")");
+  std::string where = fmt::format("{}{}{}", lines.empty() ? "" : lines + " (", text(call->source->name()), lines.empty() ? "" : ")");
+  if (!spoilt) return fmt::format("the first value that is not finite comes from {}", where);
+  return fmt::format("since this update, or one before, {} ({}) holds a value that is not finite, which is first met in {}", spoilt->name, spoilt->line, where);
 }
 
 std::vector<std::string> Model::source_lines(const program::Call& call) const {

@@ -126,7 +126,7 @@ Result<StepResult> execute(Model& model, const TrainRun& train, StepRun& step, R
       double value = loss ? number(*loss) : 0;
       std::string where = model.explain_not_finite(*step.step, [&] { source.fill(*step.step, first, valid); });
       clear_accumulators(model);
-      return Error{GRADC_NOT_FINITE, fmt::format("the loss{} is {} in step {}: {}. {}", of_step(step), value, step.executions + 1, where,
+      return Error{GRADC_NOT_FINITE, fmt::format("the loss{} is {} in step {}: {}. {}", of_step(step), std::isnan(value) ? "nan" : fmt::to_string(value), step.executions + 1, where,
                                                  step.step->guarded ? "Nothing was updated" : "The update was made already: load a checkpoint to go on")};
     }
     if (loss) sum += number(*loss) * double(valid);

@@ -133,6 +133,28 @@ class Players(EndToEnd):
         line = next(number for number, each in enumerate(text.split("\n"), 1) if "- 1e6" in each)
         self.fails(program, "train", "--no-save", says=["the loss of generator_step is nan in step 1", f"broken.grad:{line}", "Nothing was updated"])
 
+    def test_a_loss_that_becomes_no_number_names_the_step(self):
+        # The second player's weight is 0, 0.1, 0.2, 0.3 in its steps, each the second half of a round.
+        text = """data points(x: f32) { train = table [[1], [2], [3], [4]] }
+layer number(x) { param a: f32 = 0
+    a + 0 * sum(x) }
+model first(x: f32[n]) = number(x)
+model second(x: f32[n]) = number(x)
+train on points.train {
+    batch 2
+    epochs 20
+    step calm { minimize (first(x) - 1)^2 over first with sgd(lr = 0.01) }
+    step restless {
+        let a = second(x)
+        minimize 1e-6 * sqrt(0.25 - a) - a over second with sgd(lr = 0.1)
+    }
+}
+"""
+        program = self.build(text, name="restless")
+        result = self.fails(program, "train", says=["the loss of restless is nan in step 4", "restless.grad:12"])
+        self.assertNotIn("-nan", result.err)
+        self.assertFalse((self.folder / "restless.ckpt").exists())
+
     def test_early_stopping_looks_at_the_step_that_is_named(self):
         text = GAME.replace("    epochs 3\n", "    epochs 30\n    stop early on generator_step after 1 epochs without lower loss\n")
         program = self.build(text, name="early")

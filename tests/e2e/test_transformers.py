@@ -72,6 +72,20 @@ class Transformers(EndToEnd):
                     self.assertEqual(shown, found)
         self.assertGreater(right / 1600, max(shares) + 0.05)
 
+    def test_tokens_that_the_vocabulary_lacks(self):
+        """Where a range is declared, whatever is read is checked: data, and what an export is given."""
+        program = self.build("""data d(tokens: i32[4] < 7, label: u8 < 3) { train = csv("tokens.csv") }
+model net(t: i32[n, 4]) = t |> embedding(7, 6) |> mean(axis = 1) |> dense(3)
+train on d.train { batch 2; epochs 2; minimize cross_entropy(net(tokens), label) with adam() }
+export guess(tokens: i32[n, 4] < 7) = net(tokens)
+""", name="words")
+        for row, says in (("1,2,7,4,1", "sample 1: 'tokens' is 7, but the model file says 0 <= tokens < 7"), ("1,-2,6,4,1", "'tokens' is -2"), ("1,2,3,4,3", "'label' is 3")):
+            (self.folder / "tokens.csv").write_text(f"1,2,3,4,1\n{row}\n")
+            self.fails(program, "train", "--no-save", says=["d.train", "words.grad:1", "tokens.csv", says])
+        for row, says in (("1,2,7,4", "'tokens' is 7, but the model file says 0 <= tokens < 7"), ("1,2,3,-1", "'tokens' is -1"), ("1,2,3", "3"), ("1,2,3,4,5", "more numbers than the 4 of a sample")):
+            (self.folder / "asked.csv").write_text(row + "\n")
+            self.fails(program, "predict", "--untrained", "asked.csv", says=["asked.csv", says])
+
 
 if __name__ == "__main__":
     unittest.main()
