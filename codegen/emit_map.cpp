@@ -1,4 +1,6 @@
 // The map form: every element of every result is a value of its own.
+#include <algorithm>
+
 #include "codegen/emit.h"
 #include "codegen/nest.h"
 #include "ir/check.h"
@@ -56,7 +58,14 @@ void emit_rows(Frame& frame, IndexSpace& space, LlvmValue first, LlvmValue last,
   std::vector<Split> splits = splits_for(frame.kernel, space, outer, [&](const IndexVector& at) {
     return roots_at(frame.kernel, space, element(space.add(space.scale(space.linear(at, outer), extent), lane)));
   });
-  Nest nest(e, inner, loops, unroll_for(frame.kernel, frame.target), 4, splits);
+  std::vector<int64_t> pieces;
+  bool borders = std::any_of(splits.begin(), splits.end(), [&](const Split& split) { return split.low > 0 || split.high < outer[&split - splits.data()]; });
+  if (!borders) {
+    IndexVector at;
+    for (int64_t extent_outside : outer) at.push_back(space.variable(extent_outside));
+    pieces = pieces_for(frame.kernel, space, lane, roots_at(frame.kernel, space, element(space.add(space.scale(space.linear(at, outer), extent), lane))));
+  }
+  Nest nest(e, inner, loops, unroll_for(frame.kernel, frame.target), 4, splits, pieces);
   frame.loop(first, last, 1, [&](LlvmValue i) {
     ScopeGuard scope(e);
     e.bind(row, i);

@@ -187,9 +187,27 @@ std::vector<Split> splits_for(const ir::Kernel& kernel, IndexSpace& space, const
   return splits;
 }
 
-Nest::Nest(Expression& e, ir::Shape inner, size_t merged, int unroll, int64_t straight, std::vector<Split> splits)
-    : e_(e), loops_(inner.begin(), inner.begin() + merged), splits_(std::move(splits)), unroll_(unroll), places_(merged) {
+std::vector<int64_t> pieces_for(const ir::Kernel& kernel, IndexSpace& space, const Index& lane, const std::vector<Root>& roots) {
+  constexpr size_t most_pieces = 8;
+  if (lane.is_constant()) return {};
+  const Range all = space.range(lane);
+  const int64_t step = space[variable_of(lane)].by;
+  Survey survey(kernel, space, -1, {});
+  for (const Root& root : roots) survey.visit(root.value, root.at);
+  std::set<int64_t> ends = {all.high + 1};
+  for (const Guard& guard : survey.guards) {
+    if (guard.place.terms.size() != 1 || guard.place.terms[0] != std::pair<Atom, int64_t>(variable_of(lane), 1)) continue;
+    for (int64_t end : {-guard.place.constant, guard.extent - guard.place.constant})
+      if (end > all.low && end < all.high && end % step == 0) ends.insert(end);
+  }
+  if (ends.size() > most_pieces) return {};
+  return {ends.begin(), ends.end()};
+}
+
+Nest::Nest(Expression& e, ir::Shape inner, size_t merged, int unroll, int64_t straight, std::vector<Split> splits, std::vector<int64_t> pieces)
+    : e_(e), loops_(inner.begin(), inner.begin() + merged), splits_(std::move(splits)), pieces_(std::move(pieces)), unroll_(unroll), places_(merged) {
   extent_ = ir::shape_size(ir::Shape(inner.begin() + merged, inner.end()));
+  if (pieces_.empty()) pieces_ = {extent_};
   if (splits_.empty())
     for (int64_t extent : loops_) splits_.push_back({1, 0, extent});
   int64_t count = (extent_ + e.lanes - 1) / e.lanes;
@@ -249,7 +267,15 @@ void Nest::run_loops(size_t depth, std::vector<LlvmValue>& carried, const Body& 
 }
 
 void Nest::run_lanes(std::vector<LlvmValue>& carried, const Body& body) {
-  if (lanes_.empty()) return run(e_.frame.number(0), e_.frame.number(extent_), carried, body);
+  if (lanes_.empty()) {
+    int64_t first = 0;
+    for (int64_t limit : pieces_) {
+      auto end = [&](int64_t multiple) { return e_.frame.number(limit - (limit - first) % multiple); };
+      run_piece({first, limit - 1}, e_.frame.number(first), end(int64_t{vectors_at_a_time()} * e_.lanes), end(e_.lanes), e_.frame.number(limit), carried, body);
+      first = limit;
+    }
+    return;
+  }
   // As many vectors at a time as there is room for: at least all that are together.
   size_t together = 1;
   for (const IndexVector& places : places_) together *= places.size();
@@ -263,29 +289,36 @@ void Nest::run_lanes(std::vector<LlvmValue>& carried, const Body& body) {
 }
 
 void Nest::run(LlvmValue first, LlvmValue limit, std::vector<LlvmValue>& carried, const Body& body) {
-  LlvmBuilder& b = e_.b;
-  const int lanes = e_.lanes;
+  auto down_to = [&](int64_t multiple) { return extent_ % multiple == 0 ? limit : e_.b.CreateAnd(limit, e_.b.getInt64(-multiple)); };
+  run_piece({0, extent_ - 1}, first, down_to(int64_t{vectors_at_a_time()} * e_.lanes), down_to(e_.lanes), limit, carried, body);
+}
+
+int Nest::vectors_at_a_time() const {
   int together = 1;
   for (const IndexVector& places : places_) together *= static_cast<int>(places.size());
-  int unroll = std::max(1, static_cast<int>(std::bit_floor(static_cast<unsigned>(unroll_ / together))));
-  auto down_to = [&](LlvmValue value, int64_t multiple) { return b.CreateAnd(value, b.getInt64(-multiple)); };
+  return std::max(1, static_cast<int>(std::bit_floor(static_cast<unsigned>(unroll_ / together))));
+}
+
+// Positions of a piece from `first` on: groups of vectors up to `groups`, single ones up to `whole`, a part of one up to `limit`.
+void Nest::run_piece(Range piece, LlvmValue first, LlvmValue groups, LlvmValue whole, LlvmValue limit, std::vector<LlvmValue>& carried, const Body& body) {
+  LlvmBuilder& b = e_.b;
+  const int lanes = e_.lanes, unroll = vectors_at_a_time();
   auto step = [&](LlvmValue from, LlvmValue to, int count, LlvmValue mask) {
     e_.frame.loop(from, to, int64_t{count} * lanes, carried, [&](LlvmValue i, std::vector<LlvmValue>& inside) {
       ScopeGuard scope(e_);
       std::vector<Chunk> chunks;
       for (int k = 0; k < count; ++k) {
-        Index lane = e_.space.variable(extent_, lanes);
+        Index lane = e_.space.variable(piece, lanes);
         e_.bind_lanes(lane, b.CreateAdd(i, b.getInt64(int64_t{k} * lanes)));
         add_chunks(chunks, lane, mask);
       }
       body(chunks, inside);
     });
   };
-  int64_t group = int64_t{unroll} * lanes;
+  const int64_t group = int64_t{unroll} * lanes, extent = piece.high + 1 - piece.low;
   CHECK(std::has_single_bit(static_cast<uint64_t>(group)));
-  LlvmValue groups = extent_ % group == 0 ? limit : down_to(limit, group), whole = extent_ % lanes == 0 ? limit : down_to(limit, lanes);
   step(first, groups, unroll, nullptr);
-  if (unroll > 1 && extent_ % group >= lanes) step(groups, whole, 1, nullptr);
-  if (extent_ % lanes != 0) step(whole, limit, 1, e_.first_lanes(extent_ % lanes));
+  if (unroll > 1 && extent % group >= lanes) step(groups, whole, 1, nullptr);
+  if (extent % lanes != 0) step(whole, limit, 1, e_.first_lanes(extent % lanes));
 }
 }  // namespace gradc::codegen

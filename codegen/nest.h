@@ -33,6 +33,10 @@ struct Split {
 /// How to take the axes `loops` of which an element of all roots is at places(indices of the axes), with a lane variable in it.
 std::vector<Split> splits_for(const ir::Kernel&, IndexSpace&, const ir::Shape& loops, const std::function<std::vector<Root>(const IndexVector&)>& roots);
 
+/// Where the conditions of pads change along the lane axis at whole vectors, at 128, 256 and 384 of the four gates of an LSTM, whose gradients are padded and added up: in the pieces
+/// in between they are decided, so that only what is there is computed. roots: as above; the end is the last.
+std::vector<int64_t> pieces_for(const ir::Kernel&, IndexSpace&, const Index& lane, const std::vector<Root>& roots);
+
 /// One vector of lanes: where its first lane is, flattened over the inner axes, and which lanes exist.
 struct Chunk {
   Index position;
@@ -42,8 +46,9 @@ struct Chunk {
 class Nest {
  public:
   /// inner: the axes; those before `merged` become loops, taken as `splits` say if there are any. Up to `unroll` chunks at a time, unless more are together. Where
-  /// the lane axis has no more than `straight` chunks there is no loop over them; if there are no loops at all, the body gets all of them at once.
-  Nest(Expression&, ir::Shape inner, size_t merged, int unroll, int64_t straight = 4, std::vector<Split> splits = {});
+  /// the lane axis has no more than `straight` chunks there is no loop over them; if there are no loops at all, the body gets all of them at once. `pieces`: ends of parts of
+  /// the lane axis that have loops of their own.
+  Nest(Expression&, ir::Shape inner, size_t merged, int unroll, int64_t straight = 4, std::vector<Split> splits = {}, std::vector<int64_t> pieces = {});
 
   /// Whether all chunks are known at compile time and few: the body sees the same ones in each run, so values survive from run to run.
   bool straight() const { return straight_; }
@@ -61,10 +66,13 @@ class Nest {
   void run_loops(size_t depth, std::vector<LlvmValue>& carried, const Body&);
   void run_places(size_t depth, IndexVector places, std::vector<LlvmValue>& carried, const Body&);
   void run_lanes(std::vector<LlvmValue>& carried, const Body&);
+  int vectors_at_a_time() const;
+  void run_piece(Range piece, LlvmValue first, LlvmValue groups, LlvmValue whole, LlvmValue limit, std::vector<LlvmValue>& carried, const Body&);
 
   Expression& e_;
   ir::Shape loops_;
   std::vector<Split> splits_;      // per loop
+  std::vector<int64_t> pieces_;    // of the lane axis: where each ends
   int64_t extent_;   // of the lane axis
   int unroll_;
   bool straight_;

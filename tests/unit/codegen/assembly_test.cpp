@@ -76,6 +76,21 @@ TEST_CASE("inner loops are packed and stay off the stack", "[assembly]") {
     Value factor = b.cast(b.make(Op::pow, {b.scalar(0.9, ElementType::f64), t}), ElementType::f32);
     check(finish(Form::map, f, type.shape, 0, {b.map(Op::div, {x, factor})}), 1, {"vmulps"});
   }
+  SECTION("gates side by side have a loop each") {
+    Function f;
+    Builder b(f);
+    Value x = b.input("a0", {ElementType::f32, {8, 128}}), y = b.input("a1", {ElementType::f32, {8, 128}});
+    auto padded = [&](Value v, int64_t low) {
+      return b.make(Op::pad, {v}, {{Attr::low, std::vector<int64_t>{0, low}}, {Attr::high, std::vector<int64_t>{0, 128 - low}}, {Attr::interior, std::vector<int64_t>{0, 0}}, {Attr::value, 0.0}});
+    };
+    Kernel kernel = finish(Form::map, f, {8, 256}, 1, {b.make(Op::add, {padded(b.make(Op::mul, {x, y}), 0), padded(b.make(Op::sub, {x, y}), 128)})});
+    check(kernel, 2, {"vmulps", "vsubps"});
+    for (const std::string& loop : inner_loops(assembly(kernel, targets().front()))) {
+      INFO(loop);
+      CHECK(contains(loop, "vmulps") != contains(loop, "vsubps"));
+      CHECK(!contains(loop, "{%k"));   // nothing is asked there
+    }
+  }
   SECTION("softmax of long rows") {
     Function f;
     Builder b(f);

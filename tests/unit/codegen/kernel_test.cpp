@@ -222,6 +222,27 @@ TEST_CASE("views are index maps", "[kernel]") {
   for (int64_t outer : {0, 1}) CHECK(difference(finish(Form::map, f, {20, 6}, outer, results)) == "");
 }
 
+// The gates of an LSTM and their like: where pads end at whole vectors and where not, under one loop and under two.
+TEST_CASE("sums of what is padded to either side along the lanes", "[kernel]") {
+  for (int64_t width : {1, 16, 48, 70, 128})
+    for (const Shape& outside : {Shape{6}, Shape{3, 5}}) {
+      Function f;
+      Builder b(f);
+      Shape narrow = outside, wide = outside;
+      narrow.push_back(width), wide.push_back(4 * width + 32);
+      Value x = b.input("a0", {ElementType::f32, narrow}), y = b.input("a1", {ElementType::f32, narrow}), z = b.input("a2", {ElementType::f32, wide});
+      auto padded = [&](Value v, int64_t low, double value) {
+        std::vector<int64_t> before(wide.size()), after(wide.size());
+        before.back() = low, after.back() = wide.back() - low - width;
+        return b.make(Op::pad, {v}, {{Attr::low, before}, {Attr::high, after}, {Attr::interior, std::vector<int64_t>(wide.size())}, {Attr::value, value}});
+      };
+      Value gates = b.make(Op::add, {padded(b.make(Op::mul, {x, y}), 0, 0.0), padded(b.make(Op::neg, {b.make(Op::tanh, {y})}), width, -0.0)});
+      gates = b.make(Op::add, {gates, padded(b.make(Op::max, {x, y}), 3 * width + 32, 1.5)});
+      Value product = b.make(Op::mul, {gates, z});
+      for (int64_t outer : {0, 1}) CHECK(difference(finish(Form::map, f, wide, outer, {gates, product})) == "");
+    }
+}
+
 TEST_CASE("windows, pooling and fold in the map form", "[kernel]") {
   for (auto [size, stride, dilation, low, high] : {std::array<int64_t, 5>{3, 1, 1, 1, 1}, {2, 2, 1, 0, 0}, {3, 2, 1, 1, 0}, {2, 1, 2, 0, 1}, {5, 3, 1, 2, 2}}) {
     for (int64_t channels : {1, 3, 16, 70}) {
