@@ -25,7 +25,7 @@ def products(workloads: list[Workload]) -> dict[Shape, bool]:
     """(rows of a batch, inputs, outputs) of every dense layer of networks without convolutions, and whether its input gradient occurs."""
     found: dict[Shape, bool] = {}
     for w in workloads:
-        for i, (k, n) in enumerate(w.network.dense if not w.network.convolutional else []):
+        for i, (k, n) in enumerate(w.network.dense if w.network.kind not in ("convolutional", "recurrent") else []):
             rows = w.batch * w.network.rows
             found[rows, k, n] = found.get((rows, k, n), False) or i > 0
     return dict(sorted(found.items(), key=lambda item: (item[0][1:], item[0][0])))

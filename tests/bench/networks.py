@@ -5,6 +5,7 @@
     ("norm",)                                         batch normalisation
     ("pool", size)                                    the largest of size x size, without overlap
     ("mean",)                                         of all positions of a channel
+    ("lstm", units)                                   along the rows of a picture; its last state
     ("block", filters, stride)                        conv, norm, relu, conv, norm of 3 x 3, to which the input is added, then relu; an input of another shape goes
                                                       through a convolution of 1 x 1 and a norm first
 """
@@ -37,7 +38,7 @@ def after(layer: Layer, shape: Shape) -> Shape:
         for extent in shape:
             size *= extent
         return (size,)
-    return (shape[-1],) if kind == "mean" else (layer[1],) if kind == "dense" else shape
+    return (shape[-1],) if kind == "mean" else (layer[1],) if kind in ("dense", "lstm") else shape
 
 
 def walk(layers: list[Layer] | tuple[Layer, ...], shape: Shape = (SIDE, SIDE, 1)) -> Iterator[tuple[Layer, Shape]]:
@@ -73,11 +74,12 @@ class Network:
 
     @property
     def kind(self) -> str:
-        return "convolutional" if self.convolutional else "dense"
+        return "convolutional" if self.convolutional else "recurrent" if any(layer[0] == "lstm" for layer in self.layers) else "dense"
 
     @property
     def parameters(self) -> int:
-        count = {"conv": lambda l, s: l[2] * l[2] * s[2] * l[1] + l[1] * l[5], "dense": lambda l, s: (s[-1] + 1) * l[1], "norm": lambda l, s: 2 * s[-1]}
+        count = {"conv": lambda l, s: l[2] * l[2] * s[2] * l[1] + l[1] * l[5], "dense": lambda l, s: (s[-1] + 1) * l[1], "norm": lambda l, s: 2 * s[-1],
+                 "lstm": lambda l, s: (s[1] + l[1] + 1) * 4 * l[1]}
         return sum(count[layer[0]](layer, shape) for layer, shape in walk(self.layers) if layer[0] in count)
 
     def products(self) -> list[float]:
@@ -89,6 +91,8 @@ class Network:
                 result.append(2.0 * out[0] * out[1] * out[2] * layer[2] * layer[2] * shape[2])
             elif layer[0] == "dense":
                 result.append(2.0 * shape[-1] * out[-1])
+            elif layer[0] == "lstm":   # of the rows; of the states
+                result += [2.0 * shape[0] * size * 4 * layer[1] for size in (shape[1], layer[1])]
         return result
 
     def flop(self, batch: int) -> float:
@@ -98,7 +102,7 @@ class Network:
     def body(self) -> str:
         """The body of gradc's model, from an image [n, 28, 28] on."""
         say = {"flatten": lambda l: "flatten", "relu": lambda l: "relu", "norm": lambda l: "batch_norm", "pool": lambda l: f"max_pool({l[1]})", "mean": lambda l: "global_avg_pool",
-               "dense": lambda l: f"dense({l[1]})",
+               "dense": lambda l: f"dense({l[1]})", "lstm": lambda l: f"lstm({l[1]}, sequence = false)",
                "conv": lambda l: f"conv2d({l[1]}, {l[2]}, stride = {l[3]}, padding = {l[4]}{'' if l[5] else ', bias = false'})"}
         lines, shape, number = [f"let x0 = {'reshape(image, [n, 28, 28, 1])' if self.convolutional else 'image'}"], (SIDE, SIDE, 1), 0
         pipe = lambda layers: " |> ".join(say[layer[0]](layer) for layer in layers)
@@ -133,4 +137,5 @@ LENET = Network("lenet", "LeNet-5", (("conv", 6, 5, 1, 2, True), ("relu",), ("po
 VGG = Network("vgg", "VGG-like", (*convolutions(32, 2), ("pool", 2), *convolutions(64, 2), ("pool", 2), *convolutions(128, 2), ("flatten",), ("dense", 256), ("relu",), ("dense", 10)))
 RESNET = Network("resnet20", "ResNet-20", (("conv", 16, 3, 1, 1, False), ("norm",), ("relu",), *[("block", 16, 1)] * 3, ("block", 32, 2), *[("block", 32, 1)] * 2, ("block", 64, 2),
                                            *[("block", 64, 1)] * 2, ("mean",), ("dense", 10)))
-NETWORKS = {network.name: network for network in (SMALL, LARGE, LENET, VGG, RESNET)}
+LSTM = Network("lstm", "LSTM 128", (("lstm", 128), ("dense", 10)))
+NETWORKS = {network.name: network for network in (SMALL, LARGE, LENET, VGG, RESNET, LSTM)}

@@ -8,11 +8,11 @@ from steps import best_peer
 Table = list[list[str]]
 HERE = pathlib.Path(__file__).resolve().parent
 README, TOP_README = HERE / "README.md", HERE.parents[1] / "README.md"
-CHARTS = {"dense": "results.svg", "convolutional": "convolutional.svg", "transformer": "transformer.svg", "adversarial": "adversarial.svg"}
+CHARTS = {"dense": "results.svg", "convolutional": "convolutional.svg", "transformer": "transformer.svg", "adversarial": "adversarial.svg", "recurrent": "recurrent.svg"}
 # Rows of the table in the README of the whole: one thread, f32.
 SHOWN = ("mlp_256_b1", "mlp_256_b32", "mlp_256_b128", "mlp_1024_1024_b32", "mlp_1024_1024_b128", "mlp_1024_1024_b512",
          "lenet_b32", "lenet_b128", "vgg_b32", "vgg_b128", "resnet20_b32", "resnet20_b128",
-         "gpt_4_128_64_b8", "gpt_4_128_64_b16", "gpt_6_384_256_b8", "gpt_6_384_256_b16", "dcgan_b16", "dcgan_b64")
+         "gpt_4_128_64_b8", "gpt_4_128_64_b16", "gpt_6_384_256_b8", "gpt_6_384_256_b16", "dcgan_b16", "dcgan_b64", "lstm_b32", "lstm_b128")
 
 
 def milliseconds(value: float) -> str:

@@ -25,7 +25,7 @@ def merged(old: dict, new: dict) -> dict:
     return result
 
 
-KINDS = ("dense", "convolutional", "transformer", "adversarial")   # of networks
+KINDS = ("dense", "convolutional", "transformer", "adversarial", "recurrent")   # of networks
 
 
 def of_kind(results: dict, kind: str) -> dict:

@@ -12,7 +12,7 @@ import results
 from machine import State
 from measure import Block, Rounds, difference, interleave, spread
 from steps import best_peer
-from networks import LARGE, LENET, RESNET, SMALL, walk
+from networks import LARGE, LENET, LSTM, RESNET, SMALL, walk
 from adversaries import DCGAN
 from transformers import GPTS
 from workloads import Workload
@@ -91,6 +91,12 @@ class Figures(unittest.TestCase):
             file = (pathlib.Path(folder) / "gpt_4_128_64.npy").read_bytes()
             self.assertEqual(len(file), 128 + 2048 * 65)
             self.assertLess(max(file[128:]), 65)
+
+    def test_recurrent_networks(self):
+        self.assertEqual(LSTM.parameters, (28 + 128 + 1) * 512 + 1290)
+        self.assertEqual(LSTM.flop(1), 2 * (28 * 28 * 512 * 2 + 28 * 128 * 512 * 3 + 1280 * 3))
+        self.assertEqual((LSTM.kind, kernels.products([Workload(LSTM, 8)])), ("recurrent", {}))
+        self.assertIn("lstm(128, sequence = false)", Workload(LSTM, 8).model(pathlib.Path()))
 
     def test_adversaries(self):
         self.assertEqual(DCGAN.flop(1), 2 * (64 * 3136 * (1 + 2) + (49 * 16 * 64 * 32 + 196 * 16 * 32) * (1 + 3) + 196 * 16 * 32 * (2 * 2 + 2) + (49 * 16 * 32 * 64 + 3136) * (2 * 3 + 2)))

@@ -3,7 +3,7 @@ import pathlib
 from dataclasses import dataclass
 
 from adversaries import DCGAN, Adversaries
-from networks import LARGE, LENET, RESNET, SMALL, VGG, Network
+from networks import LARGE, LENET, LSTM, RESNET, SMALL, VGG, Network
 from transformers import GPTS, Transformer
 
 MODEL = """\
@@ -92,4 +92,5 @@ DENSE = [Workload(network, batch) for network in (SMALL, LARGE) for batch in (1,
 CONVOLUTIONAL = [Workload(network, batch) for network in (LENET, VGG, RESNET) for batch in (32, 128)] + [Workload(VGG, 128, "bf16")]
 TRANSFORMERS = [Workload(network, batch) for network in GPTS.values() for batch in (8, 16)]
 ADVERSARIAL = [Workload(DCGAN, batch) for batch in (16, 64)]
-WORKLOADS = DENSE + CONVOLUTIONAL + TRANSFORMERS + ADVERSARIAL
+RECURRENT = [Workload(LSTM, batch) for batch in (32, 128)]
+WORKLOADS = DENSE + CONVOLUTIONAL + TRANSFORMERS + ADVERSARIAL + RECURRENT

@@ -32,6 +32,16 @@ def main() -> None:
             elif kind == "dense":
                 w, b = next(parameters)
                 x = jnp.matmul(x.astype(storage), w.astype(storage)) + b.astype(storage)
+            elif kind == "lstm":
+                w, u, b = (part.astype(storage) for part in next(parameters))
+
+                def step(state, z):
+                    i, f, g, o = jnp.split(z + jnp.matmul(state[0], u), 4, -1)
+                    c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+                    return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+                zero = jnp.zeros((len(x), layer[1]), storage)
+                (x, _), _ = jax.lax.scan(step, (zero, zero), jnp.matmul(x[..., 0].astype(storage).swapaxes(0, 1), w) + b)
             elif kind == "norm":
                 gain, bias = next(parameters)
                 wide = x.astype(jnp.float32)

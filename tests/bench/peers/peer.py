@@ -52,7 +52,7 @@ def idx(path: str) -> numpy.ndarray:
 class Parameters:
     """The tensors of the file, handed out layer by layer as the network names them: the first convolution's are net.conv2d1.k and .b."""
 
-    KINDS = {"conv": ("conv2d", "kb"), "dense": ("dense", "wb"), "norm": ("batch_norm", ("gain", "bias"))}
+    KINDS = {"conv": ("conv2d", "kb"), "dense": ("dense", "wb"), "norm": ("batch_norm", ("gain", "bias")), "lstm": ("lstm", "wub")}
 
     def __init__(self, path: str):
         with open(path, "rb") as file:

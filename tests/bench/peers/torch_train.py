@@ -15,6 +15,18 @@ class Flatten(torch.nn.Module):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
+class Lstm(torch.nn.Module):
+    def __init__(self, w, u, b):
+        super().__init__()
+        self.lstm = torch.nn.LSTM(len(w), len(u), batch_first=True)
+        for name, data in (("weight_ih_l0", w.T), ("weight_hh_l0", u.T), ("bias_ih_l0", b), ("bias_hh_l0", 0 * b)):
+            getattr(self.lstm, name).data = torch.from_numpy(data).contiguous()
+        self.lstm.bias_hh_l0.requires_grad_(False)   # one bias is trained
+
+    def forward(self, x):
+        return self.lstm(x[:, 0])[0][:, -1]
+
+
 class Mean(torch.nn.Module):
     def forward(self, x):
         return x.mean((2, 3))
@@ -45,6 +57,8 @@ def module(layer, shape, parameters: Parameters) -> torch.nn.Module:
         linear = torch.nn.Linear(*w.shape)
         linear.weight.data, linear.bias.data = torch.from_numpy(w).t().contiguous(), torch.from_numpy(b)
         return linear
+    if kind == "lstm":
+        return Lstm(*parameters.next("lstm"))
     if kind == "norm":
         parameters.next("norm")   # ones and zeros
         return torch.nn.BatchNorm2d(shape[2])
