@@ -88,7 +88,7 @@ class Survey {
   const ir::Function& body_;
   IndexSpace& space_;
   Atom variable_;
-  const std::vector<ir::Value>& known_;
+  const std::vector<ir::Value> known_;   // a copy: callers give what lives no longer than the constructor
   std::set<std::pair<uint32_t, IndexVector>> seen_;
 };
 }  // namespace
