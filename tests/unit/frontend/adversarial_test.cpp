@@ -20,6 +20,9 @@ TEST_CASE("figures of what is made", "[elaborate]") {
       report corners = trace(a) + 100 * sum(identity(3))
       report far = frechet_distance(x, y)
       report none = frechet_distance(x, x)
+      let wide(z) = 1000 * concat([z, 0 * z], axis = 1)
+      report flat = frechet_distance(wide(x), wide(x))
+      report farther = frechet_distance(wide(x), wide(y))
       report largest = max(class_shares(y * [1, 3])) }
   )");
   ir::Bindings state;
@@ -28,8 +31,10 @@ TEST_CASE("figures of what is made", "[elaborate]") {
   CHECK(figures.at("root").at(0) < 1e-4);
   CHECK(figures.at("corners").at(0) == Approx(309));
   // 3^2 + (1 + 4) + (4 + 1) - 2 (sqrt(1 * 4) + sqrt(4 * 1))
-  CHECK(figures.at("far").at(0) == Approx(11).epsilon(1e-3));
-  CHECK(figures.at("none").at(0) == Approx(0).margin(1e-2));
+  CHECK(figures.at("far").at(0) == Approx(11).epsilon(1e-5));
+  CHECK(figures.at("none").at(0) == Approx(0).margin(1e-4));
+  CHECK(figures.at("flat").at(0) == Approx(0).margin(20));   // of variances of some 10^6, and features that do not vary
+  CHECK(figures.at("farther").at(0) == Approx(11e6).epsilon(1e-5));
   CHECK(figures.at("largest").at(0) == Approx(0.75));   // (5, 3), (5, -3), (1, 3), (1, -3)
 }
 
