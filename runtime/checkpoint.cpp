@@ -309,6 +309,7 @@ Result<TrainState> load_checkpoint(const std::string& path, Model& model, Purpos
   state.epochs_without_better = in.epochs_without_better();
   state.loss_count = in.loss_count();
   model.scalars.val_loss = state.val_loss;
+  model.scalars.epoch = static_cast<double>(state.epoch);   // figures may depend on it: `eval` shows those of the end of training
   model.reset_sessions();   // they are of other weights
   return state;
 }

@@ -45,6 +45,11 @@ class Resume(EndToEnd):
             self.command(self.program, "train", "--resume", f"parts-{optimizer}.ckpt", "--epochs", 5, "--quiet")
             self.assertEqual(self.weights(f"parts-{optimizer}"), whole, optimizer)
 
+    def test_figures_that_depend_on_the_epoch_are_those_of_the_end_of_training(self):
+        program = self.build(SMALL.replace("    report accuracy", "    report grown = min(1, epoch / 3)\n    report accuracy"), name="grown")
+        self.command(program, "train", "--epochs", 2, "--quiet", "--checkpoint", "grown.ckpt")
+        self.assertAlmostEqual(self.command(program, "eval", "--checkpoint", "grown.ckpt", "--json").json()["grown"], 2 / 3, places=5)
+
     def test_kill_at_any_moment(self):
         # Long enough to be killed in, with a checkpoint after each step.
         options = ["train", "--steps", 3000, "--seed", 9]
