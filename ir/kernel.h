@@ -61,7 +61,7 @@ struct Kernel {
   std::vector<int> in_place;    // per result: the input that shares its buffer, or -1. That input is read at the place that is written alone
   // Layouts of buffers a0, a1, ... and r0, r1, ..., in the shapes of the body; row-major from where the lists end.
   std::vector<Layout> argument_layouts, result_layouts;
-  std::vector<int> unaligned = {};   // of arguments and then results: those that begin anywhere, not at a multiple of 64 bytes (slices of a loop)
+  std::vector<int> unaligned = {};   // of arguments and then results: those that begin anywhere, not at a multiple of 64 bytes (slices of a loop, odd rows of a block)
   const Layout& argument_layout(size_t) const;
   const Layout& result_layout(size_t) const;
 

@@ -1,6 +1,7 @@
 // Attention and its gradients, as a user writes the formula: right in every shape, and in memory that is linear in the length of the sequence.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -103,6 +104,26 @@ TEST_CASE("attention needs memory for what has the sequence's length, not for it
     CHECK(two.scratch <= 2 * one.scratch);
     CHECK(one.arena < 2 * static_cast<uint64_t>(e.samples * e.heads * e.queries * e.keys * 4));   // of one that is kept, and what has the length: a dozen of them
   }
+}
+
+TEST_CASE("kernels are not promised that a block's rows of odd lengths begin at whole vectors") {
+  Function f = attention({2, 2, 33, 33, 12, true});
+  REQUIRE(passes::use_attention(f) == 1);
+  passes::prepare_for_fusion(f);
+  program::ProgramT program;
+  codegen::KernelTable kernels;
+  codegen::plan_entry({}, f, passes::fuse(f), kernels, program);
+  int odd = 0;
+  for (const auto& phase : program.entries[0]->phases)
+    for (const auto& strand : phase->strands)
+      for (const auto& call : strand->calls)
+        for (size_t a = 0; a < call->unit_bytes.size(); ++a)
+          if (call->unit_bytes[a] % 64 != 0) {
+            const std::vector<int>& unaligned = kernels.kernels()[call->kernel].unaligned;
+            CHECK(std::count(unaligned.begin(), unaligned.end(), static_cast<int>(a)) == 1);
+            ++odd;
+          }
+  CHECK(odd > 0);
 }
 
 TEST_CASE("scores that are smaller than what they are made of are kept for the backward pass, larger ones computed again") {
