@@ -185,6 +185,16 @@ train on points.train {
         plain, calm = (self.command(self.game, "predict", "z.csv", "--checkpoint", "average.ckpt", "--export", name).out for name in ("sample", "calm"))
         self.assertNotEqual(plain, calm)
 
+    def test_the_frechet_distance_is_that_of_all_samples(self):
+        # Two sets with variances (1, 4) and (4, 1) around points 3 apart, three times over and read in batches of two: 3^2 + 5 + 5 - 2 (2 + 2).
+        rows = [(1, 2, 5, 1), (1, -2, 5, -1), (-1, 2, 1, 1), (-1, -2, 1, -1)] * 3
+        (self.folder / "points.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+        program = self.build("""data d(x: f32[2], y: f32[2]) { all = csv("points.csv") }
+model net(x: f32[n, 2]) -> f32[n, 2] { param w: f32 = 1; w * x }
+train on d.all, validate on d.all { batch 2; epochs 1; minimize mean(net(x)^2) with sgd(); report far = frechet_distance(x, y) }
+""", name="far")
+        self.assertAlmostEqual(self.command(program, "eval", "--untrained", "--json").json()["far"], 11, places=4)
+
     def sample(self, *options):
         return self.command(self.game, "sample", "--untrained", "--json", *options).json()
 
